@@ -1,0 +1,64 @@
+"""Teacher/student semi-supervised learning: Meta Pseudo Labels and its relatives.
+
+Importing this imports no torch: the names below are fetched when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mplframe.api import from_dict as from_dict
+    from mplframe.api import load as load
+    from mplframe.api import plan as plan
+    from mplframe.api import run as run
+    from mplframe.contracts.batch import Batch as Batch
+    from mplframe.contracts.batch import Samples as Samples
+    from mplframe.feedback.baseline import Baseline as Baseline
+    from mplframe.feedback.cosine import Cosine as Cosine
+    from mplframe.feedback.dot import Dot as Dot
+    from mplframe.feedback.off import Off as Off
+    from mplframe.hooks import hookimpl as hookimpl
+    from mplframe.learners.labeling import Labeling as Labeling
+    from mplframe.learners.learner import Learner as Learner
+    from mplframe.learners.student import NetworkStudent as NetworkStudent
+    from mplframe.learners.teacher import NetworkTeacher as NetworkTeacher
+    from mplframe.losses.label_smoothing import LabelSmoothing as LabelSmoothing
+    from mplframe.losses.supervised import Supervised as Supervised
+    from mplframe.losses.uda import UDA as UDA
+    from mplframe.methods.mpl import MPLStage as MPLStage
+
+_NAMES = {
+    "Baseline": "mplframe.feedback.baseline",
+    "Batch": "mplframe.contracts.batch",
+    "Cosine": "mplframe.feedback.cosine",
+    "Dot": "mplframe.feedback.dot",
+    "LabelSmoothing": "mplframe.losses.label_smoothing",
+    "Labeling": "mplframe.learners.labeling",
+    "Learner": "mplframe.learners.learner",
+    "MPLStage": "mplframe.methods.mpl",
+    "NetworkStudent": "mplframe.learners.student",
+    "NetworkTeacher": "mplframe.learners.teacher",
+    "Off": "mplframe.feedback.off",
+    "Samples": "mplframe.contracts.batch",
+    "Supervised": "mplframe.losses.supervised",
+    "UDA": "mplframe.losses.uda",
+    "from_dict": "mplframe.api",
+    "hookimpl": "mplframe.hooks",
+    "load": "mplframe.api",
+    "plan": "mplframe.api",
+    "run": "mplframe.api",
+}
+
+__all__ = sorted(_NAMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NAMES:
+        raise AttributeError(f"module 'mplframe' has no attribute {name!r}")
+    return getattr(import_module(_NAMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_NAMES]

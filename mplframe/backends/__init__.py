@@ -1,0 +1,1 @@
+"""Backends: where tensors live and how processes work together. One file each."""

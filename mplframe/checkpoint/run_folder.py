@@ -1,0 +1,126 @@
+"""The run folder: what is in it, who may write to it, and where a run goes on."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mplframe.checkpoint.files import make_folder, write_atomic
+from mplframe.checkpoint.store import BEST, CheckpointStore, load, save
+from mplframe.errors import CheckpointError, UserError
+
+
+class RunFolder:
+    """Paths and small files of a run.
+
+    Args:
+        path: the folder; made by `prepare`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.manifest = path / "manifest.json"
+        self.summary = path / "summary.json"
+        self.metrics = path / "metrics.jsonl"
+        self.curves = path / "curves.png"
+        self.checkpoints = path / "checkpoints"
+        self._artifacts = path / "artifacts"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder and hold it alone.
+
+        Raises:
+            UserError: it can't be written, or another run holds it.
+        """
+        make_folder(self.checkpoints)
+        with (self.path / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(f"another run is writing to {self.path}; choose another folder (--out DIR)") from error
+            yield
+
+    def begin(self, resume: str, store: CheckpointStore) -> dict[str, Any] | None:
+        """What to go on from.
+
+        Args:
+            resume: `auto` takes the newest whole checkpoint in the folder, if any; `never` removes what an earlier run
+                left and starts over; anything else is a checkpoint or a run folder.
+            store: of this folder.
+
+        Returns:
+            A checkpoint's content, or None to start from the beginning.
+
+        Raises:
+            UserError: the folder holds a finished run.
+            CheckpointError: the checkpoint that was named can't be used.
+        """
+        if resume == "never":
+            self._clear()
+            return None
+        if self.summary.exists():
+            raise UserError(
+                f"{self.path} holds a finished run; choose another folder (--out DIR), or start over in this one with "
+                "--resume never"
+            )
+        if resume == "auto":
+            found = store.newest()
+            return found[1] if found else None
+        return self._from_elsewhere(Path(resume), store)
+
+    def write_text(self, path: Path, text: str) -> None:
+        """Write a small file atomically."""
+        write_atomic(path, lambda file: file.write(text.encode()))
+
+    def write_json(self, path: Path, data: Mapping[str, Any]) -> None:
+        """Write a JSON file atomically."""
+        self.write_text(path, json.dumps(data, indent=2) + "\n")
+
+    def keep_artifact(self, method: str, role: str, state: Mapping[str, Any]) -> None:
+        """Store what a stage leaves for later ones of its method."""
+        folder = self._artifacts / method
+        make_folder(folder)
+        save(folder / f"{role}.pt", {"state": dict(state)})
+
+    def artifact(self, method: str, role: str) -> Mapping[str, Any]:
+        """What an earlier stage of the method left.
+
+        Raises:
+            CheckpointError: nothing of that role.
+        """
+        state: Mapping[str, Any] = load(self._artifacts / method / f"{role}.pt")["state"]
+        return state
+
+    def _from_elsewhere(self, path: Path, store: CheckpointStore) -> dict[str, Any]:
+        if path.is_dir():
+            found = CheckpointStore(path / "checkpoints", keep=1).newest()
+            if found is None:
+                raise CheckpointError(f"--resume {path}: there is no whole checkpoint in {path / 'checkpoints'}")
+            path = found[0]
+        payload = load(path)
+        total = int(payload["progress"]["total"])
+        home = path.resolve().parent.parent
+        if home != self.path.resolve():
+            if store.paths():
+                raise UserError(f"{self.path} has checkpoints of its own; give an empty folder (--out DIR) to resume {path} in")
+            if (home / "artifacts").is_dir():
+                shutil.copytree(home / "artifacts", self._artifacts, dirs_exist_ok=True)
+        for later in store.paths():
+            if int(later.stem.partition("-")[2]) > total:
+                later.unlink()
+        return payload
+
+    def _clear(self) -> None:
+        for file in (self.config, self.manifest, self.summary, self.metrics, self.curves, self.checkpoints / BEST):
+            file.unlink(missing_ok=True)
+        for checkpoint in self.checkpoints.glob("step-*.pt"):
+            checkpoint.unlink()
+        for folder in (self._artifacts, self.path / "tensorboard"):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Configuration: YAML in, frozen models out. Importing this imports no torch."""

@@ -1,0 +1,150 @@
+"""Config files: YAML 1.2 values, inheritance by `base`, `profiles`, and `--set a.b=c` overrides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mplframe.errors import ConfigError, nearest
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with the scalars of YAML 1.2: `off` and `no` are words, `1e-5` is a number."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, regexp) for tag, regexp in resolvers if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\d[\d_]*\.[\d_]*(?:[eE][-+]?\d+)?|\.\d[\d_]*(?:[eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+|\.(?:inf|nan))$"),
+    list("-+0123456789."),
+)
+
+
+def parse(text: str, *, where: str) -> Any:
+    """Plain data from YAML text.
+
+    Raises:
+        ConfigError: not YAML; says where.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with YAML 1.2 scalars
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where} isn't valid YAML: {' '.join(str(error).split())}") from error
+
+
+def dump(data: Mapping[str, Any]) -> str:
+    """YAML text that `parse` reads back unchanged."""
+    text: str = yaml.dump(dict(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes words that older YAML readers take for booleans; writes no anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def read(path: str | Path, *, overrides: Sequence[str] = (), profile: str | None = None) -> dict[str, Any]:
+    """The merged, not yet validated settings of a config file: base file < file < profile < overrides.
+
+    Args:
+        path: a YAML file.
+        overrides: `a.b=value` each; numbers index lists.
+        profile: a name below the file's `profiles`; `profile=NAME` among the overrides does the same.
+
+    Returns:
+        Plain data without the keys `base`, `profiles` and `profile`.
+
+    Raises:
+        ConfigError: no such file, not YAML, an unknown profile, an override that leads nowhere.
+    """
+    data = _read_with_base(Path(path), ())
+    changes = [_parse_override(text) for text in overrides]
+    chosen = [value for keys, value in changes if keys == ["profile"]]
+    profiles = data.pop("profiles", None) or {}
+    for name in [*([profile] if profile else []), *chosen]:
+        if name not in profiles:
+            raise ConfigError(
+                f"{path} has no profile {name!r}{nearest(str(name), profiles)} (it has: {', '.join(profiles) or 'none'})"
+            )
+        data = merge(data, profiles[name] or {})
+    for keys, value in changes:
+        if keys != ["profile"]:
+            data = _with(data, keys, value, ".".join(keys))
+    return data
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid on `base`: mappings merge key by key, everything else is replaced.
+
+    A mapping whose `name` differs from the one below replaces it whole: it is another component, with other settings.
+    """
+    result = dict(base)
+    for key, value in over.items():
+        below = result.get(key)
+        if isinstance(below, Mapping) and isinstance(value, Mapping) and not _renamed(below, value):
+            result[key] = merge(below, value)
+        else:
+            result[key] = value
+    return result
+
+
+def _renamed(below: Mapping[str, Any], over: Mapping[str, Any]) -> bool:
+    return "name" in below and "name" in over and below["name"] != over["name"]
+
+
+def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(f"no config file at {path}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"can't read the config file {path}: {error}") from error
+    data = parse(text, where=str(path))
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{path} holds {type(data).__name__}, not a mapping of settings")
+    data = dict(data)
+    base = data.pop("base", None)
+    if base is None:
+        return data
+    parent = (path.parent / str(base)).resolve()
+    if parent in (*seen, path.resolve()):
+        raise ConfigError(f"{path}: `base: {base}` leads in a circle")
+    return merge(_read_with_base(parent, (*seen, path.resolve())), data)
+
+
+def _parse_override(text: str) -> tuple[list[str], Any]:
+    key, equals, value = text.partition("=")
+    keys = key.strip().split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"--set {text!r}: write it as KEY=VALUE, such as `--set method.steps=100`")
+    return keys, parse(value, where=f"--set {text}")
+
+
+def _with(data: Any, keys: Sequence[str], value: Any, full: str) -> Any:
+    """A copy of `data` with the value at the path `keys` replaced."""
+    key, rest = keys[0], keys[1:]
+    if isinstance(data, list | tuple):
+        items = list(data)
+        if not key.isdigit() or int(key) >= len(items):
+            raise ConfigError(f"--set {full}: {key!r} isn't an index of a list of {len(items)} (0 to {len(items) - 1})")
+        items[int(key)] = _with(items[int(key)], rest, value, full) if rest else value
+        return items
+    if isinstance(data, str) and rest:
+        data = {"name": data}  # `feedback: cosine` is short for `feedback: {name: cosine}`
+    if data is not None and not isinstance(data, Mapping):
+        raise ConfigError(f"--set {full}: {key!r} leads into {data!r}, which has no settings below it")
+    result = dict(data or {})
+    result[key] = _with(result.get(key), rest, value, full) if rest else value
+    return result
+
+

@@ -1,0 +1,156 @@
+"""Two-phase validation: a component's name leads through the registry to its own `Config`, which validates the rest.
+
+Errors keep the full path of the key, whatever the depth at which a component brought its own model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from mplframe.config.base import BaseConfig, ComponentConfig, Kind
+from mplframe.errors import ConfigError, MplframeError, nearest
+
+
+class Lookup(Protocol):
+    """From a kind and a name to the component's `Config` class; raises `UserError` for an unknown name."""
+
+    def __call__(self, kind: str, name: str) -> type[ComponentConfig]: ...
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, at one path."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+def resolve(model: type[BaseConfig], raw: Mapping[str, Any], lookup: Lookup) -> Any:
+    """Validate plain data into `model`, with every component resolved.
+
+    Args:
+        model: the config class.
+        raw: plain data, as YAML gives it.
+        lookup: finds the `Config` of a component.
+
+    Returns:
+        An instance of `model`.
+
+    Raises:
+        ConfigError: lists every problem with its path.
+    """
+    problems: list[Problem] = []
+    found = _model(model, raw, (), lookup, problems)
+    if problems:
+        raise ConfigError("\n".join(["the configuration isn't valid:", *(f"  {problem}" for problem in problems)]))
+    return found
+
+
+def kind_of(field: FieldInfo) -> str | None:
+    """The kind of component that a field holds, or None."""
+    return next((item.kind for item in field.metadata if isinstance(item, Kind)), None)
+
+
+def _model(
+    model: type[BaseConfig], raw: Any, path: tuple[Any, ...], lookup: Lookup, problems: list[Problem]
+) -> BaseConfig | None:
+    if isinstance(raw, model) and not isinstance(raw, ComponentConfig):
+        return raw
+    if not isinstance(raw, Mapping):
+        problems.append(Problem(_dotted(path), f"expected a mapping of settings, got {_short(raw)}"))
+        return None
+    before = len(problems)
+    values: dict[str, Any] = {}
+    for key, value in raw.items():
+        field = model.model_fields.get(str(key))
+        values[str(key)] = value if field is None else _field(field, value, (*path, key), lookup, problems)
+    for key, field in model.model_fields.items():
+        # Defaults name components too: they are resolved like anything that was written down.
+        if key not in values and kind_of(field) is not None and not field.is_required():
+            default = _plain(field.get_default(call_default_factory=True))
+            values[key] = _field(field, default, (*path, key), lookup, problems)
+    if len(problems) > before:
+        # Keys below are already in the list; still report what this level alone can see.
+        problems.extend(_unknown_keys(model, values, path))
+        return None
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems.extend(_translate(model, item, path) for item in error.errors(include_url=False))
+        return None
+
+
+def _field(field: FieldInfo, value: Any, path: tuple[Any, ...], lookup: Lookup, problems: list[Problem]) -> Any:
+    kind = kind_of(field)
+    if kind is not None:
+        if isinstance(value, list | tuple):
+            return tuple(_component(kind, item, (*path, i), lookup, problems) for i, item in enumerate(value))
+        return None if value is None else _component(kind, value, path, lookup, problems)
+    nested = _nested_model(field.annotation)
+    if nested is not None and value is not None:
+        return _model(nested, value, path, lookup, problems)
+    return value
+
+
+def _component(kind: str, value: Any, path: tuple[Any, ...], lookup: Lookup, problems: list[Problem]) -> Any:
+    if isinstance(value, ComponentConfig):
+        value = _plain(value)
+    if isinstance(value, str):
+        value = {"name": value}
+    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+        problems.append(Problem(_dotted(path), f"expected the name of a {kind}, or settings with a `name`, got {_short(value)}"))
+        return None
+    try:
+        config = lookup(kind, value["name"])
+    except MplframeError as error:
+        problems.append(Problem(_dotted((*path, "name")), str(error)))
+        return None
+    return _model(config, value, path, lookup, problems)
+
+
+def _nested_model(annotation: Any) -> type[BaseConfig] | None:
+    options = [annotation, *getattr(annotation, "__args__", ())]
+    return next((o for o in options if isinstance(o, type) and issubclass(o, BaseConfig)), None)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseConfig):
+        return value.dump()
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _unknown_keys(model: type[BaseConfig], values: Mapping[str, Any], path: tuple[Any, ...]) -> list[Problem]:
+    return [_unknown(model, key, (*path, key)) for key in values if key not in model.model_fields]
+
+
+def _unknown(model: type[BaseConfig], key: str, path: tuple[Any, ...]) -> Problem:
+    allowed = ", ".join(sorted(model.model_fields))
+    return Problem(_dotted(path), f"unknown key{nearest(key, model.model_fields)} (allowed here: {allowed})")
+
+
+def _translate(model: type[BaseConfig], item: Any, path: tuple[Any, ...]) -> Problem:
+    full = (*path, *item["loc"])
+    if item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
+        return _unknown(model, str(item["loc"][-1]), full)
+    if item["type"] == "missing":
+        return Problem(_dotted(full), "is required and not set")
+    if item["type"] in ("value_error", "assertion_error"):
+        return Problem(_dotted(full), item["msg"].partition(", ")[2] or item["msg"])
+    return Problem(_dotted(full), f"{item['msg'][0].lower()}{item['msg'][1:]}, got {_short(item['input'])}")
+
+
+def _dotted(path: tuple[Any, ...]) -> str:
+    return ".".join(str(part) for part in path)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

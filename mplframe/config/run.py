@@ -1,0 +1,123 @@
+"""The config of a run: which method on which data, where, and what is written down."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from mplframe.config.base import BaseConfig, ComponentConfig, Kind
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class InputConfig(BaseConfig):
+    """From decoded image to network input.
+
+    Attributes:
+        size: height and width of the network's input, in pixels.
+        channels: 1 (grey) or 3 (RGB); images are converted.
+        fit: how an image gets to `size` in training. `exact` demands that it already has it; `resize` scales the
+            shorter side and crops the center; `random_resized_crop` is the Inception crop. Evaluation uses `exact`
+            where training does, else resize and center crop.
+        eval_crop: in evaluation the shorter side is scaled to `size / eval_crop` before the center crop.
+        mean: per channel, in units of the [0, 1] pixel range; null for ImageNet's (RGB) or 0.5 (grey).
+        std: likewise.
+        weak: augmentations of the weak view, in order.
+        strong: augmentations of the strong view, in order; they start from the fitted image, not from the weak view.
+        workers: threads that read, decode and augment; 0 does it in the training thread.
+        prefetch: finished batches that may wait.
+    """
+
+    size: PositiveInt
+    channels: Literal[1, 3] = 3
+    fit: Literal["exact", "resize", "random_resized_crop"] = "exact"
+    eval_crop: Annotated[float, Field(gt=0.0, le=1.0)] = 0.875
+    mean: tuple[float, ...] | None = None
+    std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    weak: Annotated[tuple[ComponentConfig, ...], Kind("augmentation")] = ()
+    strong: Annotated[tuple[ComponentConfig, ...], Kind("augmentation")] = ()
+    workers: NonNegativeInt = 1
+    prefetch: PositiveInt = 2
+
+    @model_validator(mode="after")
+    def _one_value_a_channel(self) -> InputConfig:
+        for name in ("mean", "std"):
+            given = getattr(self, name)
+            if given is not None and len(given) != self.channels:
+                raise ValueError(f"{name} has {len(given)} values, but there are {self.channels} channels")
+        return self
+
+    @property
+    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation, one value a channel."""
+        default = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)) if self.channels == 3 else ((0.5,), (0.5,))
+        return self.mean or default[0], self.std or default[1]
+
+
+class EvaluationConfig(BaseConfig):
+    """When and how networks are judged on the test split.
+
+    Attributes:
+        every: steps between evaluations; 0 evaluates at the end of each stage only.
+        batch_size: images per forward.
+        weights: `ema` judges the averaged weights of the networks that keep an average; `raw` never does.
+        evaluators: what is measured.
+    """
+
+    every: NonNegativeInt = 0
+    batch_size: PositiveInt = 256
+    weights: Literal["ema", "raw"] = "ema"
+    evaluators: Annotated[tuple[ComponentConfig, ...], Kind("evaluator")] = Field(
+        default_factory=lambda: (ComponentConfig(name="classification"),)
+    )
+
+
+class CheckpointConfig(BaseConfig):
+    """What is kept of a run.
+
+    Attributes:
+        every: steps between checkpoints; one is always written at the end of a stage.
+        keep: how many of the newest are kept.
+        keep_best: also keep the one with the best `metric` of the main network so far.
+        metric: the evaluation metric that `keep_best` compares; greater is better.
+    """
+
+    every: PositiveInt = 500
+    keep: PositiveInt = 2
+    keep_best: bool = True
+    metric: str = "top1"
+
+
+class RunConfig(BaseConfig):
+    """One run: `mplframe run CONFIG` reads this from YAML.
+
+    Attributes:
+        seed: of everything random. The same seed, config and data give the same numbers.
+        out: the run folder; `--out` wins over it.
+        method: what is trained and how.
+        baselines: methods trained before it on the same data, reported beside it.
+        data: the dataset source.
+        input: from decoded image to network input.
+        backend: where it runs.
+        evaluation: when and how networks are judged.
+        checkpoint: what is kept.
+        trackers: where metrics go.
+        log_every: steps between metric records; each record is the mean over these steps.
+    """
+
+    seed: NonNegativeInt = 0
+    out: str = "runs/run"
+    method: Annotated[ComponentConfig, Kind("method")]
+    baselines: Annotated[tuple[ComponentConfig, ...], Kind("method")] = ()
+    data: Annotated[ComponentConfig, Kind("dataset")]
+    input: InputConfig
+    backend: Annotated[ComponentConfig, Kind("backend")] = Field(
+        default_factory=lambda: ComponentConfig(name="single")
+    )
+    evaluation: EvaluationConfig = EvaluationConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    trackers: Annotated[tuple[ComponentConfig, ...], Kind("tracker")] = Field(
+        default_factory=lambda: tuple(ComponentConfig(name=n) for n in ("console", "jsonl", "tensorboard"))
+    )
+    log_every: PositiveInt = 50

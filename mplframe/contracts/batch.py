@@ -1,0 +1,88 @@
+"""What a step is fed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+Tensors = tuple[torch.Tensor, ...]
+Metrics = dict[str, torch.Tensor]
+"""0-d tensors on the device, by name."""
+
+UNKNOWN = -1
+"""The label of a sample whose class isn't known."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """N samples in two views.
+
+    Attributes:
+        weak: [N, C, H, W], uint8 pixels (normalised inside the network) or floats that are used as they are.
+        strong: like `weak`, strongly augmented; None where no view of it is asked for.
+        labels: [N] int64; `UNKNOWN` where there is none. For unlabeled samples it is the truth where it happens to be
+            known: only diagnostics may look at it.
+    """
+
+    weak: torch.Tensor
+    strong: torch.Tensor | None = None
+    labels: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.weak)
+
+    def view(self, name: str) -> torch.Tensor:
+        """The view `weak` or `strong`; strong falls back on weak where there is none."""
+        return self.strong if name == "strong" and self.strong is not None else self.weak
+
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Samples:
+        """The same samples with every tensor changed."""
+        return replace(
+            self,
+            weak=change(self.weak),
+            strong=None if self.strong is None else change(self.strong),
+            labels=None if self.labels is None else change(self.labels),
+        )
+
+    def split(self, parts: int) -> list[Samples]:
+        """`parts` equal runs of samples.
+
+        Raises:
+            ValueError: N isn't a multiple of `parts`.
+        """
+        if len(self) % parts:
+            raise ValueError(f"{len(self)} samples can't be split into {parts} equal parts")
+        size = len(self) // parts
+        return [self.map(lambda tensor, at=i * size: tensor[at : at + size]) for i in range(parts)]  # type: ignore[misc]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's samples of both streams.
+
+    Attributes:
+        labeled: samples with their class.
+        unlabeled: samples without; None for methods that use none.
+    """
+
+    labeled: Samples
+    unlabeled: Samples | None = None
+
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        """The same batch with every tensor changed."""
+        return Batch(self.labeled.map(change), None if self.unlabeled is None else self.unlabeled.map(change))
+
+    def split(self, parts: int) -> list[Batch]:
+        """`parts` micro-batches of equal size, for gradient accumulation.
+
+        Raises:
+            ValueError: a stream's size isn't a multiple of `parts`.
+        """
+        if parts == 1:
+            return [self]
+        unlabeled: list[Samples] | list[None] = [None] * parts
+        if self.unlabeled is not None:
+            unlabeled = self.unlabeled.split(parts)
+        return [Batch(a, b) for a, b in zip(self.labeled.split(parts), unlabeled, strict=True)]

@@ -1,0 +1,114 @@
+"""Where samples come from and what is done to them before a network sees them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mplframe.config.base import ComponentConfig
+
+SplitName = Literal["labeled", "unlabeled", "test"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One decoded sample.
+
+    Attributes:
+        key: its name within the split, for error messages and predictions.
+        image: [H, W, 3] uint8 RGB or [H, W, 1] uint8 grey.
+        label: its class index, or `UNKNOWN` (-1).
+    """
+
+    key: str
+    image: npt.NDArray[np.uint8]
+    label: int
+
+
+class Split(ABC):
+    """Samples that can be read by their number, in any order, from any thread."""
+
+    @property
+    @abstractmethod
+    def group_sizes(self) -> Sequence[int]:
+        """How many samples lie together (in a shard, say), group by group; samples are numbered through the groups.
+
+        Training order shuffles groups, then samples within a few groups, so that neighbours are read together.
+        """
+
+    @abstractmethod
+    def read(self, indices: Sequence[int]) -> list[Sample]:
+        """The samples with these numbers, decoded, in this order.
+
+        Raises:
+            DataError: a sample is missing or damaged; names its key and where it lies.
+        """
+
+    def __len__(self) -> int:
+        return sum(self.group_sizes)
+
+
+class DatasetSource(ABC):
+    """A dataset: its classes and its splits.
+
+    Third parties: extend this, give it a nested `Config(ComponentConfig)`, and register it as a `dataset`. Whatever
+    the source, order, shuffling and exact resume are the framework's.
+    """
+
+    Config: type[ComponentConfig]
+
+    @property
+    @abstractmethod
+    def classes(self) -> Sequence[str]:
+        """Class names in index order; known without touching the data.
+
+        Raises:
+            UserError: it can't be known from the config alone.
+        """
+
+    @abstractmethod
+    def split(self, name: SplitName) -> Split | None:
+        """A split, or None where the dataset has none of that name.
+
+        Raises:
+            DataError: the data are missing, empty or damaged; says what to set or which command makes them.
+        """
+
+    @abstractmethod
+    def fingerprint(self) -> Mapping[str, Any]:
+        """What identifies the data, for the run's manifest: URLs, sizes, counts. Plain JSON values."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random numbers of one augmentation of one global batch: arrays whose first dimension is the batch."""
+
+    values: Mapping[str, npt.NDArray[Any]]
+
+    def rows(self, start: int, stop: int) -> Draws:
+        """Those of samples `start` to `stop`."""
+        return Draws({name: value[start:stop] for name, value in self.values.items()})
+
+
+class Augmentation(ABC):
+    """A random change of uint8 image batches.
+
+    Drawing and applying are apart, so that what happens to a sample depends on the seed and its place in the global
+    batch alone: not on how many processes or threads share the work.
+    """
+
+    Config: type[ComponentConfig]
+
+    @abstractmethod
+    def draw(self, batch: int, size: int, rng: np.random.Generator) -> Draws:
+        """Random numbers for `batch` images of `size` x `size` pixels."""
+
+    @abstractmethod
+    def apply(self, images: torch.Tensor, draws: Draws) -> torch.Tensor:
+        """[N, C, H, W] uint8 -> the same shape; `draws` has N rows. Must not change `images` in place."""

@@ -1,0 +1,171 @@
+"""A method is a plan of stages; a stage is a number of equal steps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from mplframe.config.base import ComponentConfig
+from mplframe.contracts.architecture import ImageSpec
+from mplframe.contracts.backend import Backend
+from mplframe.contracts.batch import Batch, Metrics
+from mplframe.contracts.lookahead import Lookahead
+
+
+@dataclass(frozen=True)
+class Streams:
+    """What a stage wants to be fed in each step.
+
+    Attributes:
+        labeled: samples of the labeled stream.
+        unlabeled: samples of the unlabeled stream; 0 for none.
+        strong: whether strong views are needed.
+        accumulate: micro-batches that a step is cut into; each stream's size is a multiple of it.
+    """
+
+    labeled: int
+    unlabeled: int = 0
+    strong: bool = True
+    accumulate: int = 1
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass through a network in every step, for `mplframe plan`.
+
+    Attributes:
+        images: per step.
+        backward: whether gradients follow.
+    """
+
+    network: str
+    images: int
+    backward: bool
+
+
+@dataclass(frozen=True)
+class PlannedNetwork:
+    """A network that a stage trains, for `mplframe plan`.
+
+    Attributes:
+        role: such as `teacher`.
+        architecture: its settings.
+        optimizer: settings of its optimizer.
+        ema: whether an average of its weights is kept.
+    """
+
+    role: str
+    architecture: ComponentConfig
+    optimizer: ComponentConfig
+    ema: bool = False
+
+
+class Stage(ABC):
+    """Live state of one stage: networks, optimizers, feedback. Built when the stage begins."""
+
+    @abstractmethod
+    def step(self, batches: Sequence[Batch], step: int) -> Metrics:
+        """One step on one global batch, given as micro-batches on the device.
+
+        No host sync: metrics are 0-d tensors that stay where they are. Randomness comes from the step's number.
+
+        Args:
+            batches: `Streams.accumulate` micro-batches.
+            step: from 0.
+        """
+
+    @abstractmethod
+    def networks(self, weights: str) -> Mapping[str, nn.Module]:
+        """What can be evaluated, by role; the first is the one that the stage is for.
+
+        Args:
+            weights: `ema` gives the averaged network where one is kept, `raw` never does.
+        """
+
+    @abstractmethod
+    def artifacts(self) -> Mapping[str, Mapping[str, Any]]:
+        """What later stages may start from, by role: state dicts of networks as the stage leaves them."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed run needs."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+
+
+Make = Callable[[str, ComponentConfig], Any]
+"""From a kind and a config to the live component, collaborators included."""
+
+
+class StageContext(Protocol):
+    """What a stage is handed when it is built."""
+
+    @property
+    def backend(self) -> Backend: ...
+
+    @property
+    def spec(self) -> ImageSpec: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    def make(self, kind: str, config: ComponentConfig) -> Any:
+        """The live component behind a config, collaborators included."""
+
+    def network(self, config: ComponentConfig, role: str) -> nn.Module:
+        """A prepared network with seeded initial weights: the same for the same seed and role."""
+
+    def lookahead(self, optimizer: torch.optim.Optimizer) -> Lookahead:
+        """The registered lookahead that describes this optimizer."""
+
+    def artifact(self, role: str) -> Mapping[str, Any]:
+        """The state dict that an earlier stage left under this role.
+
+        Raises:
+            UserError: no stage did.
+        """
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage before it is built: all that can be known without data or weights.
+
+    Attributes:
+        name: unique within the method, such as `mpl`.
+        steps: how many.
+        streams: what each step is fed.
+        networks: what is trained; the first is the one that the stage is for.
+        passes: what each step computes.
+        build: makes the live stage.
+    """
+
+    name: str
+    steps: int
+    streams: Streams
+    networks: Sequence[PlannedNetwork]
+    passes: Sequence[Pass]
+    build: Callable[[StageContext], Stage]
+
+
+class Method(ABC):
+    """Turns its `Config` into stages. Third parties: extend this and register it as a `method`."""
+
+    Config: type[ComponentConfig]
+
+    @abstractmethod
+    def stages(self, make: Make) -> Sequence[StagePlan]:
+        """The stages in order. Cheap: builds no network.
+
+        Args:
+            make: gives the live component behind a config.
+
+        Raises:
+            UserError: the settings can't make a plan.
+        """

@@ -1,0 +1,56 @@
+"""Where metrics go."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mplframe.config.base import ComponentConfig
+
+
+@dataclass(frozen=True)
+class Record:
+    """One set of metrics.
+
+    Attributes:
+        stage: name of the stage.
+        step: steps of this stage that are done.
+        total: steps of all stages that are done.
+        split: `train` or `test`.
+        values: metrics by name; a network's are prefixed by its role, as in `student/top1`.
+        timing: what differs from run to run: seconds, images per second. Kept apart from what is reproducible.
+    """
+
+    stage: str
+    step: int
+    total: int
+    split: str
+    values: Mapping[str, float]
+    timing: Mapping[str, float]
+
+
+class Tracker(ABC):
+    """Receives records. Opened once per process that trains, closed at the end whatever happens."""
+
+    Config: type[ComponentConfig]
+
+    @abstractmethod
+    def open(self, folder: Path, *, total_steps: int, done: int) -> None:
+        """Begin, or go on after `done` steps of all stages: later records of an earlier life are dropped."""
+
+    @abstractmethod
+    def log(self, record: Record) -> None:
+        """Take one record."""
+
+    def progress(self, stage: str, step: int, steps: int, total: int) -> None:
+        """Called after every step; must cost next to nothing. `total` counts the steps of all stages."""
+
+    def message(self, text: str) -> None:
+        """A line for people."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Write out what is pending."""
+

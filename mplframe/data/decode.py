@@ -1,0 +1,80 @@
+"""Encoded image -> pixels."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+from PIL import Image
+
+from mplframe.errors import DataError
+
+Pixels = npt.NDArray[np.uint8]
+
+IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "ppm", "npy")
+"""Extensions of members that hold an image, lower case. What a member really holds is told from its content."""
+
+LARGEST = 178_956_970
+"""Pixels beyond which an image counts as a decompression bomb: Pillow's limit."""
+
+
+def decode(data: bytes | memoryview, name: str) -> Pixels:
+    """Pixels of an encoded image or of a `.npy` array.
+
+    Transparency is dropped, of an animation the first frame is taken, and the EXIF orientation is not applied: pixels
+    come as they are stored.
+
+    Args:
+        data: the whole file.
+        name: of the sample and where it lies, for errors.
+
+    Returns:
+        [H, W, 3] uint8 RGB, or [H, W, 1] uint8 where the image is grey.
+
+    Raises:
+        DataError: it can't be decoded, or has more than eight bits a channel.
+    """
+    try:
+        if data[:2] == b"\xff\xd8":
+            return _jpeg(bytes(data))
+        if data[:6] == b"\x93NUMPY":
+            return _array(bytes(data))
+        return _pillow(bytes(data))
+    except (ValueError, OSError, SyntaxError, Image.DecompressionBombError, EOFError) as error:
+        raise DataError(f"{name}: the image can't be decoded ({error}); replace or remove it") from error
+
+
+def _jpeg(data: bytes) -> Pixels:
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+        if space in {"YCbCr", "RGB", "Gray"} and height * width <= LARGEST:
+            pixels: Pixels = simplejpeg.decode_jpeg(data, "GRAY" if space == "Gray" else "RGB")
+            return pixels
+    except ValueError:
+        pass  # libjpeg-turbo's strict mode refuses files with odd but harmless markers; Pillow has the last word
+    return _pillow(data)
+
+
+def _pillow(data: bytes) -> Pixels:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        image: Image.Image = Image.open(io.BytesIO(data))
+    if image.mode[:2] == "I;" or image.mode in {"I", "F"}:
+        raise ValueError(f"mode {image.mode} has more than 8 bits a channel; convert it to 8")
+    if image.mode in {"1", "L", "LA"}:
+        return np.array(image.convert("L"))[:, :, None]
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return np.array(image.convert("RGB"))
+
+
+def _array(data: bytes) -> Pixels:
+    array = np.load(io.BytesIO(data), allow_pickle=False)
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (1, 3) or not array.size:
+        raise ValueError(f"it holds {array.dtype} {list(array.shape)}; allowed is uint8 [H, W], [H, W, 1] or [H, W, 3]")
+    return np.ascontiguousarray(array)

@@ -1,0 +1,110 @@
+"""What a data set holds, before training on it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mplframe.contracts.batch import UNKNOWN
+from mplframe.contracts.data import DatasetSource, Split, SplitName
+from mplframe.data.contact_sheet import contact_sheet, evenly_spaced
+from mplframe.data.verification import SPLITS, Problem, out_of_range, verify, verify_shards
+from mplframe.errors import DataError, UserError
+
+__all__ = ["Inspection", "Problem", "SplitInspection", "contact_sheet", "inspect", "verify", "verify_shards"]
+
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class SplitInspection:
+    """What a split holds.
+
+    Attributes:
+        shards: groups of samples that lie together.
+        samples: how many there are.
+        read: how many were looked at, evenly spaced; what follows counts those alone.
+        class_counts: samples by class name, in index order, with classes that don't occur.
+        without_label: samples without a label.
+        image_sizes: samples by (height, width, channels), the most frequent first.
+    """
+
+    shards: int
+    samples: int
+    read: int
+    class_counts: Mapping[str, int]
+    without_label: int
+    image_sizes: Mapping[tuple[int, int, int], int]
+
+    @property
+    def imbalance(self) -> float | None:
+        """The size of the largest class over that of the smallest.
+
+        Infinite where a class is missing, None where nothing is labeled.
+        """
+        counts = self.class_counts.values()
+        if not any(counts):
+            return None
+        return max(counts) / min(counts) if min(counts) else float("inf")
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a data set holds.
+
+    Attributes:
+        classes: names in index order.
+        splits: those that could be read.
+        problems: why others couldn't.
+    """
+
+    classes: tuple[str, ...]
+    splits: Mapping[SplitName, SplitInspection]
+    problems: tuple[Problem, ...]
+
+
+def inspect(source: DatasetSource, limit: int | None = 2_000) -> Inspection:
+    """Look at every split of a data set.
+
+    Args:
+        source: the data set.
+        limit: samples that are read of each split; None reads all.
+
+    Raises:
+        UserError: `limit` is less than 1, or the class names can't be had.
+    """
+    if limit is not None and limit < 1:
+        raise UserError(f"inspecting needs a limit of at least one sample, got {limit}; leave it unset to read all")
+    classes = tuple(source.classes)
+    splits: dict[SplitName, SplitInspection] = {}
+    problems: list[Problem] = []
+    for name in SPLITS:
+        try:
+            split = source.split(name)
+            if split is not None:
+                splits[name] = _inspect(split, classes, limit, labels_required=name != "unlabeled")
+        except DataError as error:
+            problems.append(Problem(name, "", None, str(error)))
+    return Inspection(classes, splits, tuple(problems))
+
+
+def _inspect(split: Split, classes: tuple[str, ...], limit: int | None, *, labels_required: bool) -> SplitInspection:
+    numbers = evenly_spaced(len(split), limit or len(split))
+    labels: Counter[int] = Counter()
+    sizes: Counter[tuple[int, ...]] = Counter()
+    for start in range(0, len(numbers), _BATCH):
+        for sample in split.read(numbers[start : start + _BATCH]):
+            wrong = out_of_range(sample.label, len(classes), labels_required)
+            if wrong is not None:
+                raise DataError(f"sample {sample.key!r}: {wrong}")
+            labels[sample.label] += 1
+            sizes[sample.image.shape] += 1
+    return SplitInspection(
+        shards=len(split.group_sizes),
+        samples=len(split),
+        read=len(numbers),
+        class_counts={name: labels[number] for number, name in enumerate(classes)},
+        without_label=labels[UNKNOWN],
+        image_sizes={(size[0], size[1], size[2]): count for size, count in sizes.most_common()},
+    )

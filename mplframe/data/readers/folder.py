@@ -1,0 +1,193 @@
+"""Image files in folders: one subfolder a class, or unlabeled at any depth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import final
+
+import numpy as np
+
+from mplframe.contracts.batch import UNKNOWN
+from mplframe.data.decode import IMAGE_EXTENSIONS, decode
+from mplframe.data.readers.base import Labels, Reader, Record
+from mplframe.errors import DataError, nearest
+
+CONVERTED = frozenset({".gif", ".tif", ".tiff"})
+"""Suffixes of images that training doesn't read as they are: they are decoded and become PNG, without loss."""
+
+SUFFIXES = CONVERTED | {f".{extension}" for extension in IMAGE_EXTENSIONS if extension != "npy"}
+"""Of files that are taken for images, in lower case."""
+
+
+@final
+class FileReader(Reader):
+    """Image files in a given order; their bytes are kept as they are, but for those in `CONVERTED`.
+
+    Args:
+        root: the folder that keys are relative to.
+        files: the images.
+        labels: [N] class indices, or None where nothing is labeled.
+        classes: class names in index order.
+        notes: what was left out.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        files: Sequence[Path],
+        labels: Labels | None = None,
+        classes: Sequence[str] = (),
+        notes: Sequence[str] = (),
+    ) -> None:
+        self._root = root
+        self._files = files
+        self._labels = np.full(len(files), UNKNOWN, dtype=np.int64) if labels is None else labels
+        self._classes = tuple(classes)
+        self._notes = tuple(notes)
+
+    @property
+    def classes(self) -> Sequence[str]:
+        return self._classes
+
+    @property
+    def labels(self) -> Labels:
+        return self._labels
+
+    @property
+    def notes(self) -> Sequence[str]:
+        return self._notes
+
+    def read(self, index: int) -> Record:
+        path, label = self._files[index], int(self._labels[index])
+        name = path.relative_to(self._root) if path.is_relative_to(self._root) else Path(path.name)
+        key, known = name.with_suffix("").as_posix(), None if label == UNKNOWN else label
+        if path.suffix.lower() in CONVERTED:
+            return Record(key, decode(read_bytes(path), str(path)), "png", known)
+        return Record(key, read_bytes(path), path.suffix[1:].lower(), known)
+
+
+def labeled_folder(root: Path, classes: Sequence[str] | None = None) -> FileReader:
+    """Images under one subfolder a class (at any depth below it); classes are the subfolders' names, sorted.
+
+    Args:
+        root: the folder.
+        classes: the class names in index order where another folder has already set them; some may be missing here.
+
+    Raises:
+        DataError: the folder is missing, has no subfolders, has images beside them, has a class without images, or
+            a subfolder that isn't among `classes`.
+    """
+    folders, files = entries(root)
+    if not folders:
+        raise DataError(
+            f"{root}: no class folders; labeled images go into one subfolder for each class, say {root.name}/cat/1.jpg"
+        )
+    loose = [path for path in files if is_image(path)]
+    if loose:
+        raise DataError(
+            f"{root}: images lie beside the class folders ({loose[0].name} and {len(loose) - 1} more); "
+            "move each into the folder of its class"
+        )
+    names = tuple(folder.name for folder in folders) if classes is None else tuple(classes)
+    images: list[Path] = []
+    labels: list[int] = []
+    for folder in folders:
+        below = list(_walk(folder))
+        found = [path for path in below if is_image(path)]
+        if not found:
+            raise DataError(f"{folder}: a class without images; add some ({_suffixes()}) or remove the folder")
+        images += found
+        labels += [class_index(folder.name, names, str(root))] * len(found)
+        files += below
+    return FileReader(root, images, np.asarray(labels, dtype=np.int64), names, _left_out(root, files))
+
+
+def unlabeled_folder(root: Path) -> FileReader:
+    """All images below a folder, at any depth, sorted by path.
+
+    Raises:
+        DataError: the folder is missing or holds no images.
+    """
+    entries(root)
+    files = list(_walk(root))
+    images = [path for path in files if is_image(path)]
+    if not images:
+        raise DataError(f"{root}: no images in it or below it; looked for {_suffixes()}")
+    return FileReader(root, images, notes=_left_out(root, files))
+
+
+def image_folder(root: Path) -> FileReader:
+    """`labeled_folder` where there are subfolders, `unlabeled_folder` where images lie flat."""
+    folders, _ = entries(root)
+    return labeled_folder(root) if folders else unlabeled_folder(root)
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is taken for an image, by its suffix; hidden files never are."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def class_index(name: str, classes: Sequence[str], where: str) -> int:
+    """The index of a class name.
+
+    Raises:
+        DataError: it isn't among `classes`.
+    """
+    try:
+        return classes.index(name)
+    except ValueError:
+        shown = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
+        raise DataError(f"{where}: unknown class {name!r}{nearest(name, classes)} (the classes are {shown})") from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """A whole file.
+
+    Raises:
+        DataError: it can't be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
+
+
+def entries(root: Path) -> tuple[list[Path], list[Path]]:
+    """The folders (without hidden ones) and the files right below a folder, each sorted by name.
+
+    Raises:
+        DataError: it is missing, isn't a folder, or can't be listed.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: {'a file, where a folder is needed' if root.exists() else 'no such folder'}")
+    try:
+        found = sorted(root.iterdir(), key=lambda path: path.name)
+    except OSError as error:
+        raise DataError(f"{root}: can't be listed: {error.strerror or error}") from error
+    folders = [path for path in found if path.is_dir() and not path.name.startswith(".")]
+    return folders, [path for path in found if not path.is_dir()]
+
+
+def _walk(root: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """All files below a folder, sorted; a link that leads back up is not followed."""
+    real = root.resolve()
+    if real in above:
+        return
+    folders, files = entries(root)
+    yield from files
+    for folder in folders:
+        yield from _walk(folder, above | {real})
+
+
+def _left_out(root: Path, files: Sequence[Path]) -> list[str]:
+    others = [path for path in files if not is_image(path)]
+    if not others:
+        return []
+    return [
+        f"{root}: {len(others)} file(s) without an image suffix left out, the first is {others[0].relative_to(root)}"
+    ]
+
+
+def _suffixes() -> str:
+    return ", ".join(sorted(SUFFIXES))

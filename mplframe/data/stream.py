@@ -1,0 +1,128 @@
+"""Split -> the samples of a step, the same for any number of processes and threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from mplframe.contracts.batch import Samples
+from mplframe.contracts.data import Augmentation, Sample, Split
+from mplframe.data.fit import FitName, draw_crops, fit, fit_evaluation
+from mplframe.data.order import Order, generator
+from mplframe.data.workers import ordered
+
+
+class Stream:
+    """The endless training input made of one split.
+
+    Which samples a step has, and what happens to them, depends on the seed, the name and the step alone; ranks take
+    equal runs of rows of the same global batch.
+
+    Args:
+        split: where samples come from.
+        name: of the stream; part of its random numbers.
+        seed: of the run.
+        batch: samples a step, over all ranks.
+        size: height and width of the input, in pixels.
+        channels: 1 or 3.
+        fit: how images get to `size`; see `InputConfig.fit`.
+        weak: augmentations of the weak view.
+        strong: augmentations of the strong view; like the weak ones they start from the fitted image, and where fitting
+            is random the view has a crop of its own.
+        want_strong: whether the strong view is made at all; the weak one is the same either way.
+        rank: of this process.
+        world: number of processes; must divide `batch`.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        *,
+        name: str,
+        seed: int,
+        batch: int,
+        size: int,
+        channels: int,
+        fit: FitName,
+        weak: Sequence[Augmentation],
+        strong: Sequence[Augmentation],
+        want_strong: bool,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if batch % world:
+            raise ValueError(f"a batch of {batch} can't be shared by {world} processes; choose a multiple")
+        self._split, self._name, self._seed, self._batch = split, name, seed, batch
+        self._size, self._channels, self._fit = size, channels, fit
+        self._weak, self._strong, self._want_strong = weak, strong, want_strong
+        self._start, self._stop = rank * batch // world, (rank + 1) * batch // world
+        self._order = Order(split.group_sizes, seed, name)
+
+    def epochs(self, step: int) -> float:
+        """How often the split has been seen when step `step` (from 0) begins."""
+        return step * self._batch / self._order.samples
+
+    def samples(self, step: int) -> Samples:
+        """This rank's samples of global step `step`: uint8 [n, channels, size, size] views and int64 [n] labels.
+
+        Raises:
+            DataError: a sample is damaged or has the wrong size.
+        """
+        # Augmentations may mix rows 2i and 2i + 1, so whole pairs are made even where ranks meet inside one.
+        start, stop = self._start - self._start % 2, min(self._batch, self._stop + self._stop % 2)
+        at = step * self._batch
+        read = self._split.read(self._order.take(at + start, at + stop).tolist())
+        rng = generator(self._seed, self._name, "augmentation", step)
+        rows = slice(start, stop)
+        mine = slice(self._start - start, self._stop - start)
+        fitted = self._fitted(read, rng, rows)
+        weak = self._augmented(fitted, self._weak, rng, rows)[mine]
+        strong = None
+        if self._want_strong:
+            fitted = self._fitted(read, rng, rows) if self._fit == "random_resized_crop" else fitted
+            strong = self._augmented(fitted, self._strong, rng, rows)[mine]
+        return Samples(weak, strong, torch.tensor([sample.label for sample in read[mine]], dtype=torch.int64))
+
+    def _fitted(self, samples: Sequence[Sample], rng: np.random.Generator, rows: slice) -> torch.Tensor:
+        crops = draw_crops(self._batch, rng)[rows] if self._fit == "random_resized_crop" else None
+        return fit(samples, self._size, self._channels, self._fit, crops)
+
+    def _augmented(
+        self, images: torch.Tensor, augmentations: Sequence[Augmentation], rng: np.random.Generator, rows: slice
+    ) -> torch.Tensor:
+        for augmentation in augmentations:
+            draws = augmentation.draw(self._batch, self._size, rng)
+            images = augmentation.apply(images, draws.rows(rows.start, rows.stop))
+        return images
+
+
+EvaluationBatch = tuple[torch.Tensor, torch.Tensor, list[str]]
+
+
+def evaluation_batches(
+    split: Split,
+    *,
+    batch_size: int,
+    size: int,
+    channels: int,
+    fit: FitName,
+    eval_crop: float,
+    workers: int = 0,
+) -> Iterator[EvaluationBatch]:
+    """All samples of a split once, in order: images uint8 [n, channels, size, size], labels int64 [n], and n keys.
+
+    The last batch is smaller where `batch_size` doesn't divide the split. `workers` threads work ahead.
+
+    Raises:
+        DataError: a sample is damaged or has the wrong size.
+    """
+    total = len(split)
+
+    def make(start: int) -> EvaluationBatch:
+        samples = split.read(range(start, min(start + batch_size, total)))
+        labels = torch.tensor([sample.label for sample in samples], dtype=torch.int64)
+        return fit_evaluation(samples, size, channels, fit, eval_crop), labels, [sample.key for sample in samples]
+
+    return ordered(make, range(0, total, batch_size), workers=workers, prefetch=2)

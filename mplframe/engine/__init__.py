@@ -1,0 +1,1 @@
+"""The engine: the only loop there is, blind to methods and devices."""

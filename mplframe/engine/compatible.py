@@ -1,0 +1,36 @@
+"""Whether a checkpoint belongs to a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mplframe.errors import CheckpointError
+
+
+def check_identity(saved: Mapping[str, Any], present: Mapping[str, Any]) -> None:
+    """See that a checkpoint was made by the same configuration on the same data.
+
+    Raises:
+        CheckpointError: lists what differs, each with its path and both values.
+    """
+    found = list(differences(saved, present))
+    if found:
+        shown = "\n".join(f"  {line}" for line in found[:10])
+        more = f"\n  and {len(found) - 10} more" if len(found) > 10 else ""
+        raise CheckpointError(
+            f"the checkpoint was made by another configuration, so going on from it wouldn't be the same run:\n{shown}{more}\n"
+            "give the configuration that it was made with, another folder (--out DIR), or start over with --resume never"
+        )
+
+
+def differences(saved: Any, present: Any, path: str = "") -> Iterator[str]:
+    """`path: saved -> present` for every leaf that differs."""
+    if isinstance(saved, Mapping) and isinstance(present, Mapping):
+        for key in [*saved, *(key for key in present if key not in saved)]:
+            yield from differences(saved.get(key), present.get(key), f"{path}.{key}" if path else str(key))
+    elif isinstance(saved, list | tuple) and isinstance(present, list | tuple) and len(saved) == len(present):
+        for i, (a, b) in enumerate(zip(saved, present, strict=True)):
+            yield from differences(a, b, f"{path}.{i}")
+    elif saved != present:
+        yield f"{path}: {saved!r} then, {present!r} now"

@@ -1,0 +1,45 @@
+"""A polite end: on SIGINT or SIGTERM the step in hand is finished and saved."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from mplframe.errors import MplframeError
+
+
+class Interrupted(MplframeError):
+    """The run was told to stop and has saved where it was. Exit code 130."""
+
+    exit_code = 130
+
+
+class Flag:
+    """Whether the run was told to stop."""
+
+    raised = False
+
+
+@contextmanager
+def polite_end() -> Iterator[Flag]:
+    """Within it the first SIGINT or SIGTERM raises the flag; a second one acts as always."""
+    flag = Flag()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        flag.raised = True
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, on_signal)
+    try:
+        yield flag
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,243 @@
+"""The loop: stages one after another, each a number of equal steps; log, save and evaluate when due."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mplframe.checkpoint.rng import rng_state, set_rng_state
+from mplframe.checkpoint.store import CheckpointStore
+from mplframe.contracts.backend import Backend
+from mplframe.contracts.batch import Batch
+from mplframe.contracts.method import Stage, StageContext, StagePlan
+from mplframe.contracts.tracker import Record, Tracker
+from mplframe.engine.interrupt import Flag, Interrupted, polite_end
+from mplframe.engine.judge import Judge
+from mplframe.engine.meter import Meter
+from mplframe.engine.progress import Progress
+from mplframe.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class RunStage:
+    """A stage in its place in the run.
+
+    Attributes:
+        name: unique within the run.
+        plan: what it does.
+        context: what it is built with.
+        main: whether it belongs to the method that the run is for, rather than to a baseline.
+    """
+
+    name: str
+    plan: StagePlan
+    context: StageContext
+    main: bool
+
+
+class Feed(Protocol):
+    """Where the loop gets its batches."""
+
+    def batches(self, stage: RunStage, start: int) -> Iterator[Batch]:
+        """Global batches of a stage from step `start` to its end, on the host."""
+
+    def position(self, stage: RunStage, step: int) -> dict[str, Any]:
+        """Where both streams are after `step` steps, for people who read checkpoints."""
+
+
+@dataclass(frozen=True)
+class Every:
+    """Steps between records, evaluations and checkpoints; 0 for only at the end of a stage."""
+
+    log: int
+    evaluate: int
+    save: int
+
+    @staticmethod
+    def due(every: int, step: int, steps: int) -> bool:
+        """Whether it is time after `step` of `steps`."""
+        return step == steps or (every > 0 and step % every == 0)
+
+
+class Engine:
+    """Runs stages.
+
+    Args:
+        stages: in order.
+        backend: where they run.
+        feed: gives batches.
+        judge: evaluates networks.
+        store: keeps checkpoints.
+        trackers: take records; opened and closed by the caller.
+        every: when what is due.
+        weights: which weights are evaluated, `ema` or `raw`.
+        metric: decides which checkpoint is the best; None keeps none as such.
+        identity: what a checkpoint has to have in common with this run.
+        keep_artifacts: stores what a stage leaves for later ones.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[RunStage],
+        *,
+        backend: Backend,
+        feed: Feed,
+        judge: Judge,
+        store: CheckpointStore,
+        trackers: Sequence[Tracker],
+        every: Every,
+        weights: str,
+        metric: str | None,
+        identity: Mapping[str, Any],
+        keep_artifacts: Callable[[RunStage, Stage], None],
+    ) -> None:
+        self.stages = stages
+        self.backend = backend
+        self.feed = feed
+        self.judge = judge
+        self.store = store
+        self.trackers = trackers
+        self.every = every
+        self.weights = weights
+        self.metric = metric
+        self.identity = identity
+        self.keep_artifacts = keep_artifacts
+        self.progress = Progress()
+        self.meter = Meter(backend)
+        self._since = time.perf_counter()
+        self._window = (self._since, 0)
+
+    def run(self, checkpoint: Mapping[str, Any] | None = None) -> Progress:
+        """Run to the end, from a checkpoint where there is one.
+
+        Raises:
+            CheckpointError: the checkpoint doesn't fit the networks.
+            RunError: a loss that isn't finite, a full disk.
+            Interrupted: told to stop; a checkpoint is saved.
+        """
+        if checkpoint is not None:
+            self.progress = Progress.of(checkpoint["progress"])
+        self._since = time.perf_counter()
+        with polite_end() as flag:
+            for index in range(self.progress.stage, len(self.stages)):
+                if index > self.progress.stage:
+                    self.progress.stage, self.progress.step = index, 0
+                self._run_stage(self.stages[index], checkpoint, flag)
+                checkpoint = None
+        self.progress.seconds = self._seconds()
+        return self.progress
+
+    def _run_stage(self, stage: RunStage, checkpoint: Mapping[str, Any] | None, flag: Flag) -> None:
+        if checkpoint is not None and self.progress.step == stage.plan.steps:
+            return
+        live = stage.plan.build(stage.context)
+        if checkpoint is not None:
+            self._restore(live, checkpoint)
+        else:
+            self.progress.began_seconds, self.progress.began_images = self._seconds(), self.progress.images
+        self._window = (time.perf_counter(), self.progress.images)
+        accumulate = stage.plan.streams.accumulate
+        with closing(self.feed.batches(stage, self.progress.step)) as batches:  # type: ignore[type-var]
+            for batch in batches:
+                placed = [self.backend.place(part) for part in batch.split(accumulate)]
+                self.meter.add(live.step(placed, self.progress.step))
+                self.backend.mark_step()
+                self._advance(stage, batch)
+                self._when_due(stage, live)
+                if flag.raised and self.progress.step < stage.plan.steps:
+                    self._save(stage, live)
+                    raise Interrupted(f"stopped after step {self.progress.step} of {stage.name}; the same command resumes")
+
+    def _advance(self, stage: RunStage, batch: Batch) -> None:
+        progress = self.progress
+        progress.step += 1
+        progress.total += 1
+        progress.images += len(batch.labeled) + (0 if batch.unlabeled is None else len(batch.unlabeled))
+        for tracker in self.trackers:
+            tracker.progress(stage.name, progress.step, stage.plan.steps, progress.total)
+
+    def _when_due(self, stage: RunStage, live: Stage) -> None:
+        step, steps = self.progress.step, stage.plan.steps
+        if Every.due(self.every.log, step, steps):
+            self._log(stage, "train", self.meter.means(step), self._timing())
+        best = False
+        if Every.due(self.every.evaluate, step, steps):
+            self.meter.check(step)
+            best = self._evaluate(stage, live)
+        if step == steps:
+            self.keep_artifacts(stage, live)
+        if best or Every.due(self.every.save, step, steps):
+            self._save(stage, live, best=best)
+
+    def _evaluate(self, stage: RunStage, live: Stage) -> bool:
+        """Evaluate every network of the stage; whether the main one is the best so far."""
+        start = time.perf_counter()
+        results = self.judge(live.networks(self.weights))
+        values = {f"{role}/{name}": value for role, metrics in results.items() for name, value in metrics.items()}
+        self._log(stage, "test", values, {"seconds": time.perf_counter() - start})
+        self._window = (time.perf_counter(), self.progress.images)
+        if self.progress.step == stage.plan.steps:
+            self.progress.results[stage.name] = {
+                "networks": results,
+                "seconds": self._seconds() - self.progress.began_seconds,
+                "images": self.progress.images - self.progress.began_images,
+            }
+        return stage.main and self._is_best(next(iter(results.values())))
+
+    def _is_best(self, metrics: Mapping[str, float]) -> bool:
+        if self.metric is None:
+            return False
+        if self.metric not in metrics:
+            raise CheckpointError(
+                f"checkpoint.metric: no evaluator gives {self.metric!r} (they give: {', '.join(metrics)})"
+            )
+        value = metrics[self.metric]
+        if self.progress.best is not None and value <= self.progress.best:
+            return False
+        self.progress.best = value
+        return True
+
+    def _save(self, stage: RunStage, live: Stage, *, best: bool = False) -> None:
+        self.meter.check(self.progress.step)
+        progress = self.progress.state_dict()
+        progress["seconds"] = self._seconds()
+        payload = {
+            "identity": dict(self.identity),
+            "progress": progress,
+            "stage": stage.name,
+            "streams": self.feed.position(stage, self.progress.step),
+            "state": live.state_dict(),
+            "meter": self.meter.state_dict(),
+            "rng": rng_state(),
+        }
+        self.store.save(self.progress.total, payload, best=best)
+
+    def _restore(self, live: Stage, checkpoint: Mapping[str, Any]) -> None:
+        try:
+            live.load_state_dict(checkpoint["state"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            # torch says every key and shape that doesn't fit; the first lines are enough.
+            reason = " ".join(str(error).split())[:400]
+            raise CheckpointError(
+                f"the checkpoint's networks aren't those of this configuration: {reason}. Give the configuration that it "
+                "was made with, or start over with --resume never"
+            ) from error
+        self.meter.load_state_dict(checkpoint["meter"])
+        set_rng_state(checkpoint["rng"])
+
+    def _log(self, stage: RunStage, split: str, values: Mapping[str, float], timing: Mapping[str, float]) -> None:
+        record = Record(stage.name, self.progress.step, self.progress.total, split, values, timing)
+        for tracker in self.trackers:
+            tracker.log(record)
+
+    def _timing(self) -> dict[str, float]:
+        now = time.perf_counter()
+        (start, images), self._window = self._window, (now, self.progress.images)
+        seconds = max(now - start, 1e-9)
+        return {"images_per_second": (self.progress.images - images) / seconds, "seconds": self._seconds()}
+
+    def _seconds(self) -> float:
+        return self.progress.seconds + time.perf_counter() - self._since

@@ -1,0 +1,69 @@
+"""Metrics between two records: kept on the device, fetched together, averaged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from mplframe.contracts.backend import Backend
+from mplframe.contracts.batch import Metrics
+from mplframe.errors import RunError
+
+WATCHED = ("loss", "h")
+"""Last parts of the names of metrics that have to be finite."""
+
+
+class Meter:
+    """Collects the metrics of each step and gives their means over a window of steps."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._values: dict[str, list[float]] = {}
+        self._pending: list[tuple[str, Tensor]] = []
+
+    def add(self, metrics: Metrics) -> None:
+        """Take a step's metrics without waiting for them."""
+        self._pending.extend(metrics.items())
+
+    def check(self, step: int) -> None:
+        """Fetch what is pending and see that losses are finite.
+
+        Raises:
+            RunError: one isn't; names it and says what to try.
+        """
+        fetched = self._backend.fetch([value for _, value in self._pending])
+        for (name, _), value in zip(self._pending, fetched, strict=True):
+            if name.rpartition("/")[2].endswith(WATCHED) and not math.isfinite(value):
+                raise RunError(
+                    f"{name} is {value} by step {step}: training has diverged. Lower the learning rate or the weight of "
+                    "the feedback, add a warm-up, or set a limit to the gradient (`clip`); earlier checkpoints are whole"
+                )
+            self._values.setdefault(name, []).append(value)
+        self._pending.clear()
+
+    def means(self, step: int) -> dict[str, float]:
+        """The mean of each metric since the last call; metrics that were never known are left out.
+
+        Raises:
+            RunError: as `check`.
+        """
+        self.check(step)
+        means = {name: _mean(values) for name, values in self._values.items()}
+        self._values.clear()
+        return {name: mean for name, mean in means.items() if not math.isnan(mean)}
+
+    def state_dict(self) -> dict[str, list[float]]:
+        """The window so far; call `check` first."""
+        assert not self._pending
+        return {name: list(values) for name, values in self._values.items()}
+
+    def load_state_dict(self, state: Mapping[str, list[float]]) -> None:
+        """Take back what `state_dict` gave."""
+        self._values = {name: list(values) for name, values in state.items()}
+
+
+def _mean(values: list[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return math.fsum(known) / len(known) if known else math.nan

@@ -1,0 +1,50 @@
+"""What can go wrong, sorted by whose turn it is.
+
+A `UserError` is something the user can mend (exit code 2); a `RunError` is a failure of the run itself (exit code 1).
+Each message says what was given, what is allowed and what to do next, in one paragraph.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MplframeError(Exception):
+    """Base of every error that mplframe raises on purpose.
+
+    Attributes:
+        exit_code: what the command line exits with.
+    """
+
+    exit_code = 1
+
+
+class UserError(MplframeError, ValueError):
+    """The input can't be right: a config, a path, a name, data that doesn't fit. Exit code 2."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """A configuration that doesn't validate; the message names the path of every offending key."""
+
+
+class DataError(UserError):
+    """Data that is missing, damaged or doesn't fit the configuration."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint that can't be used here: damaged, of another architecture, or of another plan."""
+
+
+class PluginError(UserError):
+    """A plugin that can't be loaded or that registers something unusable; names the plugin at fault."""
+
+
+class RunError(MplframeError, RuntimeError):
+    """The run failed though its input was right: a loss that isn't finite, a full disk. Exit code 1."""
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """`"; did you mean 'x'?"` for the allowed spelling closest to `name`, or the empty string."""
+    close = get_close_matches(str(name), list(allowed), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""

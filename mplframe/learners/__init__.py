@@ -1,0 +1,1 @@
+"""Networks that learn: the teacher, the student, and what both are made of."""

@@ -1,0 +1,35 @@
+"""A network that takes pixels as the data plane gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Network(nn.Module):
+    """An architecture's network behind the normalisation that its data ask for.
+
+    Args:
+        body: [N, C, H, W] float -> [N, classes] logits.
+        mean: per channel, in units of the [0, 1] pixel range.
+        std: likewise.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, body: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.body = body
+        # From the config, not learned: a checkpoint needn't carry them.
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1) * 255.0, persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1) * 255.0, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[N, C, H, W] uint8 pixels, or floats that are already normalised, -> [N, classes] logits."""
+        if images.dtype == torch.uint8:
+            images = (images.to(self.mean.dtype) - self.mean) / self.std
+        logits: Tensor = self.body(images)
+        return logits

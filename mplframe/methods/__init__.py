@@ -1,0 +1,1 @@
+"""Methods: plans of stages. One file each."""

@@ -1,0 +1,118 @@
+"""The stage of every method that trains one network on a sum of losses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import nn
+
+from mplframe.contracts.batch import Batch, Metrics
+from mplframe.contracts.loss import LossInputs, View
+from mplframe.contracts.method import Pass, Stage, StageContext, StagePlan, Streams
+from mplframe.learners.learner import Learner
+from mplframe.learners.metrics import accuracy, mean_metrics, prefixed
+from mplframe.learners.objective import Objective, forward_views
+from mplframe.learners.randomness import seeded
+from mplframe.methods.settings import LearnerConfig, make_learner
+
+
+@final
+class ClassifierStage(Stage):
+    """Trains one network on auxiliary losses.
+
+    Args:
+        role: what the network is called in metrics and artifacts.
+        learner: the network and its optimizer.
+        objective: the losses.
+        seed: of dropout.
+    """
+
+    def __init__(self, role: str, learner: Learner, objective: Objective, *, seed: int = 0) -> None:
+        self.role = role
+        self.learner = learner
+        self.objective = objective
+        self.seed = seed
+        self._views = objective.views
+
+    def step(self, batches: Sequence[Batch], step: int) -> Metrics:
+        self.learner.module.train()
+        metrics = [self._backward(batch, step, i, len(batches)) for i, batch in enumerate(batches)]
+        rate = self.learner.set_rate(step)
+        self.learner.apply(self.learner.clipped(self.learner.take_gradient()))
+        return prefixed(self.role, {**mean_metrics(metrics), "lr": torch.tensor(rate)})
+
+    def networks(self, weights: str) -> Mapping[str, nn.Module]:
+        return {self.role: self.learner.evaluated(weights)}
+
+    def artifacts(self) -> Mapping[str, Mapping[str, Any]]:
+        return {self.role: self.learner.evaluated("ema").state_dict()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.learner.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.learner.load_state_dict(state)
+
+    def _backward(self, batch: Batch, step: int, micro: int, parts: int) -> Metrics:
+        backend = self.learner.backend
+        with seeded(backend.device, self.seed, self.role, step, micro, backend.rank), backend.autocast():
+            logits = forward_views(self.learner.module, batch, self._views)
+        assert batch.labeled.labels is not None
+        loss, metrics = self.objective(LossInputs(logits, batch.labeled.labels, step, self.learner.steps))
+        (loss / parts).backward()  # type: ignore[no-untyped-call]
+        metrics["loss"] = loss.detach()
+        for view in ("labeled", "labeled_strong"):
+            if view in logits:
+                metrics["accuracy"] = accuracy(logits[view], batch.labeled.labels)
+                break
+        return metrics
+
+
+@dataclass(frozen=True)
+class BatchSizes:
+    """Samples of a step: of the labeled stream, of the unlabeled, and the micro-batches they are cut into."""
+
+    labeled: int
+    unlabeled: int = 0
+    accumulate: int = 1
+
+    def of(self, view: View) -> int:
+        """Samples in one view."""
+        return self.labeled if view in ("labeled", "labeled_strong") else self.unlabeled
+
+
+def classifier_plan(
+    name: str,
+    role: str,
+    config: LearnerConfig,
+    objective: Objective,
+    *,
+    steps: int,
+    sizes: BatchSizes,
+    start_from: str | None = None,
+) -> StagePlan:
+    """The plan of a stage that trains one network.
+
+    Args:
+        name: of the stage.
+        role: of the network.
+        config: the network and its training.
+        objective: what it is trained on.
+        steps: how many.
+        sizes: of a step's batches.
+        start_from: role of an earlier stage's network whose weights it begins with.
+    """
+
+    def build(context: StageContext) -> Stage:
+        learner = make_learner(context, config, role, steps)
+        if start_from is not None:
+            learner.start_from(context.artifact(start_from))
+        return ClassifierStage(role, learner, objective, seed=context.seed)
+
+    strong = not objective.views.isdisjoint({"labeled_strong", "strong"})
+    streams = Streams(sizes.labeled, sizes.unlabeled, strong=strong, accumulate=sizes.accumulate)
+    images = sum(sizes.of(view) for view in objective.views)
+    return StagePlan(name, steps, streams, (config.planned(role),), (Pass(role, images, True),), build)

@@ -1,0 +1,212 @@
+"""Meta Pseudo Labels (MPL v4, algorithm 1), then finetuning on labels (section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, final
+
+from pydantic import Field, PositiveInt, model_validator
+from torch import nn
+
+from mplframe.config.base import BaseConfig, ComponentConfig, Kind
+from mplframe.contracts.batch import Batch, Metrics
+from mplframe.contracts.feedback import FeedbackEstimator
+from mplframe.contracts.learner import Student, Teacher
+from mplframe.contracts.method import Make, Method, Pass, Stage, StageContext, StagePlan, Streams
+from mplframe.learners.labeling import Labeling
+from mplframe.learners.metrics import prefixed
+from mplframe.learners.objective import Objective
+from mplframe.learners.student import NetworkStudent
+from mplframe.learners.teacher import NetworkTeacher
+from mplframe.methods.classifier import BatchSizes, classifier_plan
+from mplframe.methods.settings import BatchConfig, LearnerConfig, TrainingConfig, check_divisible, make_learner
+
+
+@final
+class MPLStage(Stage):
+    """Teacher and student, trained together.
+
+    Args:
+        teacher: labels and listens.
+        student: learns from the labels; what the stage is for.
+        feedback: from the student's labeled gradient to the teacher.
+    """
+
+    def __init__(self, teacher: Teacher, student: Student, feedback: FeedbackEstimator) -> None:
+        self.teacher = teacher
+        self.student = student
+        self.feedback = feedback
+
+    def step(self, batches: Sequence[Batch], step: int) -> Metrics:
+        """One iteration of MPL v4, algorithm 1."""
+        labels = self.teacher.label(batches, step)
+        move, student = self.student.learn(batches, labels, step, requires=self.feedback.requires)
+        feedback = self.feedback.estimate(move)
+        teacher = self.teacher.learn(batches, labels, feedback, step)
+        heard = {} if feedback is None else {"feedback/h": feedback.h.detach().mean()}
+        return {**prefixed("student", {**student, **move.metrics}), **prefixed("teacher", teacher), **heard}
+
+    def networks(self, weights: str) -> Mapping[str, nn.Module]:
+        return {"student": self.student.evaluated(weights), "teacher": self.teacher.evaluated(weights)}
+
+    def artifacts(self) -> Mapping[str, Mapping[str, Any]]:
+        return {role: network.state_dict() for role, network in self.networks("ema").items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "teacher": self.teacher.state_dict(),
+            "student": self.student.state_dict(),
+            "feedback": self.feedback.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.teacher.load_state_dict(state["teacher"])
+        self.student.load_state_dict(state["student"])
+        self.feedback.load_state_dict(state["feedback"])
+
+
+class TeacherConfig(LearnerConfig):
+    """The teacher.
+
+    Attributes:
+        losses: what it is trained on beside the feedback.
+    """
+
+    losses: Annotated[tuple[ComponentConfig, ...], Kind("loss")] = (
+        ComponentConfig(name="label_smoothing"),
+        ComponentConfig(name="uda"),
+    )
+
+
+class StudentConfig(LearnerConfig):
+    """The student.
+
+    Attributes:
+        label_smoothing: of the pseudo labels (MPL v4, table 8).
+    """
+
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+
+class PseudoLabelConfig(BaseConfig):
+    """How pseudo labels are made; see `mplframe.learners.labeling.Labeling`.
+
+    Attributes:
+        kind: `sampled` from the teacher's distribution, or its `argmax`.
+        temperature: of that distribution.
+        teacher_view: the view that the teacher labels.
+        student_view: the view that the student learns the label on.
+    """
+
+    kind: Literal["sampled", "argmax"] = "sampled"
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    teacher_view: Literal["weak", "strong"] = "strong"
+    student_view: Literal["weak", "strong"] = "strong"
+
+
+class FinetuneConfig(TrainingConfig):
+    """Finetuning of the student on labeled samples (MPL v4, section 3.2: SGD, learning rate 1e-5, 1,000 steps of 512).
+
+    Attributes:
+        steps: how many.
+        batch: labeled samples of a step.
+        accumulate: micro-batches that a step is cut into.
+        losses: what it is finetuned on.
+    """
+
+    steps: PositiveInt = 1000
+    batch: PositiveInt = 512
+    accumulate: PositiveInt = 1
+    schedule: Annotated[ComponentConfig, Kind("schedule")] = ComponentConfig(name="constant")
+    losses: Annotated[tuple[ComponentConfig, ...], Kind("loss"), Field(min_length=1)] = (
+        ComponentConfig(name="supervised"),
+    )
+
+    @model_validator(mode="after")
+    def _divisible(self) -> FinetuneConfig:
+        check_divisible(self.accumulate, batch=self.batch)
+        return self
+
+    def learner(self, network: ComponentConfig) -> LearnerConfig:
+        """The settings of a learner of this network."""
+        return LearnerConfig(
+            network=network, optimizer=self.optimizer, schedule=self.schedule, clip=self.clip, ema=self.ema
+        )
+
+
+@final
+class MetaPseudoLabels(Method):
+    """Two stages: `mpl`, and `finetune` where it is configured."""
+
+    class Config(ComponentConfig):
+        """Settings.
+
+        Attributes:
+            steps: of the `mpl` stage.
+            batch: samples of a step.
+            teacher: its network, training and auxiliary losses.
+            student: its network and training.
+            feedback: the estimator; `off` for the ablation.
+            feedback_weight: what the teacher's feedback term is multiplied by.
+            pseudo_label: how they are made.
+            finetune: of the student on labels; null for none.
+        """
+
+        name: Literal["mpl"] = "mpl"
+        steps: PositiveInt
+        batch: BatchConfig = BatchConfig()
+        teacher: TeacherConfig
+        student: StudentConfig
+        feedback: Annotated[ComponentConfig, Kind("feedback")] = ComponentConfig(name="baseline")
+        feedback_weight: Annotated[float, Field(ge=0)] = 1.0
+        pseudo_label: PseudoLabelConfig = PseudoLabelConfig()
+        finetune: FinetuneConfig | None = None
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def stages(self, make: Make) -> Sequence[StagePlan]:
+        c = self.config
+        sizes = BatchSizes(**c.batch.model_dump())
+        objective = Objective.of([make("loss", loss) for loss in c.teacher.losses])
+        taught = sum(sizes.of(view) for view in objective.views | {c.pseudo_label.teacher_view})
+        passes = [Pass("student", sizes.unlabeled, True), Pass("teacher", taught, True)]
+        if sizes.accumulate > 1:
+            passes.append(Pass("teacher", taught, False))
+        if make("feedback", c.feedback).requires:
+            passes.append(Pass("student", sizes.labeled, True))
+        streams = Streams(sizes.labeled, sizes.unlabeled, accumulate=sizes.accumulate)
+        networks = (c.student.planned("student"), c.teacher.planned("teacher"))
+        plans = [StagePlan("mpl", c.steps, streams, networks, passes, self._build)]
+        if c.finetune is not None:
+            plans.append(self._finetune(c.finetune, make))
+        return plans
+
+    def _build(self, context: StageContext) -> Stage:
+        c = self.config
+        labeling = Labeling(**c.pseudo_label.model_dump())
+        teacher = NetworkTeacher(
+            make_learner(context, c.teacher, "teacher", c.steps),
+            Objective.of([context.make("loss", loss) for loss in c.teacher.losses]),
+            labeling=labeling,
+            feedback_weight=c.feedback_weight,
+            seed=context.seed,
+        )
+        student = NetworkStudent(
+            make_learner(context, c.student, "student", c.steps),
+            labeling=labeling,
+            label_smoothing=c.student.label_smoothing,
+            seed=context.seed,
+        )
+        return MPLStage(teacher, student, context.make("feedback", c.feedback))
+
+    def _finetune(self, config: FinetuneConfig, make: Make) -> StagePlan:
+        return classifier_plan(
+            "finetune",
+            "student",
+            config.learner(self.config.student.network),
+            Objective.of([make("loss", loss) for loss in config.losses]),
+            steps=config.steps,
+            sizes=BatchSizes(config.batch, accumulate=config.accumulate),
+            start_from="student",
+        )

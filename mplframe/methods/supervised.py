@@ -1,0 +1,53 @@
+"""Supervised learning on the labeled samples alone: the baseline that everything is set beside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, final
+
+from pydantic import Field, PositiveInt, model_validator
+
+from mplframe.config.base import ComponentConfig, Kind
+from mplframe.contracts.method import Make, Method, StagePlan
+from mplframe.learners.objective import Objective
+from mplframe.methods.classifier import BatchSizes, classifier_plan
+from mplframe.methods.settings import LearnerConfig, check_divisible
+
+
+@final
+class SupervisedLearning(Method):
+    """One stage, one network, labeled samples."""
+
+    class Config(ComponentConfig):
+        """Settings.
+
+        Attributes:
+            steps: of the stage.
+            batch: labeled samples of a step.
+            accumulate: micro-batches that a step is cut into.
+            student: the network and its training.
+            losses: `supervised` or `label_smoothing`; with `view: labeled_strong` on strongly augmented images.
+        """
+
+        name: Literal["supervised"] = "supervised"
+        steps: PositiveInt
+        batch: PositiveInt = 64
+        accumulate: PositiveInt = 1
+        student: LearnerConfig
+        losses: Annotated[tuple[ComponentConfig, ...], Kind("loss"), Field(min_length=1)] = (
+            ComponentConfig(name="supervised"),
+        )
+
+        @model_validator(mode="after")
+        def _divisible(self) -> SupervisedLearning.Config:
+            check_divisible(self.accumulate, batch=self.batch)
+            return self
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def stages(self, make: Make) -> Sequence[StagePlan]:
+        c = self.config
+        objective = Objective.of([make("loss", loss) for loss in c.losses])
+        sizes = BatchSizes(c.batch, accumulate=c.accumulate)
+        return [classifier_plan("supervised", "student", c.student, objective, steps=c.steps, sizes=sizes)]

@@ -1,0 +1,47 @@
+"""Unsupervised Data Augmentation: one network, supervised on labels and consistent on the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, final
+
+from pydantic import Field, PositiveInt
+
+from mplframe.config.base import ComponentConfig, Kind
+from mplframe.contracts.method import Make, Method, StagePlan
+from mplframe.learners.objective import Objective
+from mplframe.methods.classifier import BatchSizes, classifier_plan
+from mplframe.methods.settings import BatchConfig, LearnerConfig
+
+
+@final
+class UnsupervisedDataAugmentation(Method):
+    """One stage: the MPL teacher without a student (MPL v4, section 3.2 and table 7)."""
+
+    class Config(ComponentConfig):
+        """Settings.
+
+        Attributes:
+            steps: of the stage.
+            batch: samples of a step; the papers keep both streams equal (MPL v4, C.4).
+            student: the network and its training.
+            losses: the supervised and the consistency term.
+        """
+
+        name: Literal["uda"] = "uda"
+        steps: PositiveInt
+        batch: BatchConfig = BatchConfig()
+        student: LearnerConfig
+        losses: Annotated[tuple[ComponentConfig, ...], Kind("loss"), Field(min_length=1)] = (
+            ComponentConfig(name="supervised"),
+            ComponentConfig(name="uda"),
+        )
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def stages(self, make: Make) -> Sequence[StagePlan]:
+        c = self.config
+        objective = Objective.of([make("loss", loss) for loss in c.losses])
+        sizes = BatchSizes(**c.batch.model_dump())
+        return [classifier_plan("uda", "student", c.student, objective, steps=c.steps, sizes=sizes)]

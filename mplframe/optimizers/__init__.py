@@ -1,0 +1,1 @@
+"""Optimizers of the papers, and the parameter groups they are built over."""

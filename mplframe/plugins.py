@@ -1,0 +1,140 @@
+"""Discovery: entry points first, then what ships; every failure names the plugin at fault.
+
+A plugin that can't be loaded doesn't take the others down. It is listed as broken, with the reason, and the reason is
+repeated where a config asks for a name that isn't there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import pluggy
+
+from mplframe import builtins
+from mplframe.config.base import ComponentConfig
+from mplframe.errors import PluginError, UserError
+from mplframe.hooks import KINDS, PROJECT, Specs
+from mplframe.registry import Registry
+
+GROUP = "mplframe"
+
+
+@dataclass(frozen=True)
+class PluginInfo:
+    """One plugin.
+
+    Attributes:
+        name: its distribution, or the name of its entry point where it has none.
+        version: of the distribution, or the empty string.
+        reason: why it is broken, or the empty string.
+    """
+
+    name: str
+    version: str = ""
+    reason: str = ""
+
+
+class Components:
+    """Every registry, filled from the installed plugins."""
+
+    def __init__(self, registries: Mapping[str, Registry[Any]], plugins: Iterable[PluginInfo]) -> None:
+        self.registries = dict(registries)
+        self.plugins = list(plugins)
+
+    def __getitem__(self, kind: str) -> Registry[Any]:
+        return self.registries[kind]
+
+    def get(self, kind: str, name: str) -> type[Any]:
+        """The class of a component.
+
+        Raises:
+            UserError: no such name; also says which plugins are broken, since one of them may be meant.
+        """
+        try:
+            return self[kind].get(name)
+        except UserError as error:
+            broken = [f"{plugin.name} ({plugin.reason})" for plugin in self.plugins if plugin.reason]
+            if not broken or isinstance(error, PluginError):
+                raise
+            raise UserError(f"{error}; plugins that couldn't be loaded: {'; '.join(broken)}") from error
+
+    def config(self, kind: str, name: str) -> type[ComponentConfig]:
+        """The `Config` of a component.
+
+        Raises:
+            UserError: no such name.
+            PluginError: the component has no proper `Config`.
+        """
+        cls = self.get(kind, name)
+        config = getattr(cls, "Config", None)
+        if not (isinstance(config, type) and issubclass(config, ComponentConfig)):
+            raise PluginError(f"the {kind} {name!r} ({cls.__module__}:{cls.__qualname__}) has no nested Config(ComponentConfig)")
+        return config
+
+
+def discover(extra: Iterable[tuple[str, object]] = ()) -> Components:
+    """All components of the installed plugins and of mplframe itself.
+
+    Args:
+        extra: more plugins as pairs of name and object, for programs that embed mplframe.
+    """
+    registries: dict[str, Registry[Any]] = {kind.kind: Registry(kind.kind, kind.contract) for kind in KINDS}
+    infos = [_load(PROJECT, "", registries, lambda: builtins)]
+    found = sorted(entry_points(group=GROUP), key=lambda point: point.name)
+    infos += [_load(_origin(point), _version(point), registries, point.load) for point in found]
+    infos += [_load(name, "", registries, lambda plugin=plugin: plugin) for name, plugin in extra]  # type: ignore[misc]
+    return Components(registries, infos)
+
+
+def _load(name: str, version: str, registries: dict[str, Registry[Any]], load: Callable[[], object]) -> PluginInfo:
+    """Register one plugin's components; all of them or, where any is at fault, none."""
+    try:
+        components = _collect(name, load())
+    except Exception as error:
+        # Loading runs foreign code; any failure is that plugin's alone and is shown, not swallowed.
+        reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+        return PluginInfo(name, version, reason)
+    added: list[tuple[Registry[Any], str]] = []
+    try:
+        for kind, entries in components.items():
+            for component, target in entries.items():
+                registries[kind].register(component, target, origin=name)
+                added.append((registries[kind], component))
+    except PluginError as error:
+        for registry, component in added:
+            registry.forget(component)
+        return PluginInfo(name, version, str(error))
+    return PluginInfo(name, version)
+
+
+def _collect(name: str, plugin: object) -> dict[str, Mapping[str, type | str]]:
+    # A manager of its own for each plugin: then a failing or misspelt hook is known to be this one's.
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(Specs)
+    try:
+        manager.register(plugin, name=name)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        allowed = ", ".join(kind.hook for kind in KINDS)
+        raise PluginError(f"{error}; hooks are: {allowed}") from error
+    return {kind.kind: _merged(kind.hook, getattr(manager.hook, kind.hook)()) for kind in KINDS}
+
+
+def _merged(hook: str, results: list[Any]) -> dict[str, type | str]:
+    merged: dict[str, type | str] = {}
+    for result in results:
+        if not isinstance(result, Mapping):
+            raise PluginError(f"{hook} returned {type(result).__name__}, not a mapping of names to classes")
+        merged.update(result)
+    return merged
+
+
+def _origin(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else point.name
+
+
+def _version(point: EntryPoint) -> str:
+    return point.dist.version if point.dist is not None else ""

@@ -1,0 +1,1 @@
+"""Learning rates over steps, each a closed form of the step."""

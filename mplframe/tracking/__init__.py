@@ -1,0 +1,1 @@
+"""Trackers: where metrics go. One file each."""

@@ -1,0 +1,39 @@
+"""TensorBoard events."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, final
+
+from torch.utils.tensorboard import SummaryWriter
+
+from mplframe.config.base import ComponentConfig
+from mplframe.contracts.tracker import Record, Tracker
+
+
+@final
+class TensorBoard(Tracker):
+    """Event files in `tensorboard/`, one series a metric: `train/student/loss`, over the steps of all stages."""
+
+    class Config(ComponentConfig):
+        """No settings."""
+
+        name: Literal["tensorboard"] = "tensorboard"
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.config = config or self.Config()
+        self._writer: SummaryWriter | None = None
+
+    def open(self, folder: Path, *, total_steps: int, done: int) -> None:
+        # purge_step hides what a killed run wrote after its last checkpoint.
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1 if done else None)  # type: ignore[no-untyped-call]
+
+    def log(self, record: Record) -> None:
+        assert self._writer is not None
+        for name, value in {**record.values, **{f"timing/{k}": v for k, v in record.timing.items()}}.items():
+            self._writer.add_scalar(f"{record.split}/{name}", value, record.total)  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()  # type: ignore[no-untyped-call]
+            self._writer = None

@@ -1,0 +1,88 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from data_support import encoded, image
+
+from mplframe.data.decode import decode
+from mplframe.errors import DataError
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "PPM"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_lossless_files_come_back_exactly(kind: str, channels: int) -> None:
+    pixels = image(1, (5, 7), channels)
+    np.testing.assert_array_equal(decode(encoded(pixels, kind), "x"), pixels)
+
+
+def test_lossless_webp() -> None:
+    np.testing.assert_array_equal(decode(encoded(image(2), "WEBP", lossless=True), "x"), image(2))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jpeg_agrees_with_pillow(channels: int) -> None:
+    pixels = np.kron(image(3, (4, 5), channels), np.ones((8, 8, 1), np.uint8))
+    data = encoded(pixels, "JPEG", quality=95)
+    ours, theirs = decode(data, "x"), np.array(Image.open(io.BytesIO(data))).reshape(pixels.shape)
+    assert ours.shape == pixels.shape
+    assert np.abs(ours.astype(int) - theirs).max() <= 2
+
+
+def test_cmyk_jpeg_becomes_rgb() -> None:
+    file = io.BytesIO()
+    Image.new("CMYK", (6, 4), (0, 255, 255, 0)).save(file, "JPEG")
+    pixels = decode(file.getvalue(), "x")
+    assert pixels.shape == (4, 6, 3)
+    assert pixels[..., 0].min() > 200
+    assert pixels[..., 1:].max() < 60
+
+
+def test_transparency_and_palettes() -> None:
+    file = io.BytesIO()
+    paletted = Image.fromarray(image(4)).quantize(16)
+    paletted.save(file, "PNG", transparency=bytes([0, 255] * 8))
+    np.testing.assert_array_equal(decode(file.getvalue(), "x"), np.array(paletted.convert("RGB")))
+    rgba = np.concatenate([image(5), np.full((8, 8, 1), 9, np.uint8)], 2)
+    np.testing.assert_array_equal(decode(encoded(rgba), "x"), image(5))
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 1), (4, 5, 3)])
+def test_arrays(shape: tuple[int, ...]) -> None:
+    file = io.BytesIO()
+    array = np.asfortranarray(np.arange(np.prod(shape), dtype=np.uint8).reshape(shape))
+    np.save(file, array)
+    decoded = decode(file.getvalue(), "x")
+    np.testing.assert_array_equal(decoded, array.reshape(4, 5, -1))
+    assert decoded.flags.c_contiguous
+
+
+def saved(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def deep_png() -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8)).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "cannot identify"),
+        (b"not an image", "cannot identify"),
+        (encoded(image(1, (64, 64)), "JPEG")[:900], "truncated"),
+        (encoded(image(1, (64, 64)))[:900], "can't be decoded"),
+        (saved(np.zeros((4, 4, 2), np.uint8)), r"uint8 \[4, 4, 2\]; allowed"),
+        (saved(np.zeros((4, 4, 3), np.float32)), "float32"),
+        (saved(np.zeros((0, 4, 3), np.uint8)), "allowed"),
+        (saved(np.zeros(4, np.uint8))[:100], "can't be decoded"),
+        (deep_png(), "more than 8 bits"),
+    ],
+)
+def test_what_cannot_be_decoded_names_the_sample(data: bytes, reason: str) -> None:
+    with pytest.raises(DataError, match=f"sample 'k' in s.tar: .*{reason}"):
+        decode(data, "sample 'k' in s.tar")
