@@ -9,24 +9,38 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mplframe.builders import Maker, Run, build_run, image_spec
-from mplframe.checkpoint.run_folder import RunFolder
+from torch import nn
+
+from mplframe.builders import Maker, Run, build_run, image_spec, open_dataset, open_images
+from mplframe.checkpoint.run_folder import RunFolder, find_checkpoint
 from mplframe.checkpoint.store import CheckpointStore
+from mplframe.checkpoint.store import load as load_checkpoint
 from mplframe.config import load as config_files
 from mplframe.config.resolve import resolve
 from mplframe.config.run import RunConfig
 from mplframe.config.schema import json_schema
 from mplframe.contracts.tracker import Tracker
-from mplframe.engine.compatible import check_identity
+from mplframe.data.contact_sheet import contact_sheet
+from mplframe.data.inspection import SplitInspection
+from mplframe.data.inspection import inspect as inspect_dataset
+from mplframe.data.pack import PackOptions, ShardLimits, pack_folders, pack_source
+from mplframe.data.shards import WebDataset
+from mplframe.data.stream import evaluation_batches
+from mplframe.data.verification import verify, verify_shards
+from mplframe.engine.classify import check_suffix, classify, write_table
+from mplframe.engine.classify import schema as prediction_schema
+from mplframe.engine.compatible import check_identity, restore
 from mplframe.engine.cost import PlanCost, plan_cost
-from mplframe.errors import ConfigError, MplframeError
+from mplframe.errors import CheckpointError, ConfigError, MplframeError, UserError, nearest
 from mplframe.plugins import Components, discover
 from mplframe.report.curves import learning_curves
 
@@ -140,6 +154,125 @@ def run(
         return _train(live, folder, store, checkpoint)
 
 
+@dataclass(frozen=True)
+class Trained:
+    """Networks taken from a checkpoint.
+
+    Attributes:
+        live: the run that they belong to.
+        networks: by role; the first is the one that the stage was for.
+        stage: name of the stage.
+        step: steps of it that were done.
+    """
+
+    live: Run
+    networks: Mapping[str, nn.Module]
+    stage: str
+    step: int
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Class names in index order."""
+        return self.live.source.classes
+
+
+def load_trained(
+    target: str | Path,
+    *,
+    checkpoint: str = "last",
+    overrides: Sequence[str] = (),
+    installed: Components | None = None,
+) -> Trained:
+    """The networks of a run, with the weights that it evaluates.
+
+    Args:
+        target: a run folder, or one of its checkpoints.
+        checkpoint: of a run folder: `last` or `best`.
+        overrides: changes to the run's configuration, such as `data.test=URL`.
+        installed: what names may refer to.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or it doesn't fit the run's configuration.
+    """
+    path = find_checkpoint(Path(target), checkpoint)
+    folder = RunFolder(path.resolve().parent.parent)
+    if not folder.config.exists():
+        raise CheckpointError(f"{path} isn't in a run folder: there is no {folder.config}")
+    config = load(folder.config, overrides=overrides, installed=installed)
+    live = build_run(config, installed or components(), folder)
+    payload = load_checkpoint(path)
+    stage = next((stage for stage in live.stages if stage.name == payload["stage"]), None)
+    if stage is None:
+        raise CheckpointError(f"{path} is of the stage {payload['stage']!r}, which the configuration doesn't have")
+    built = stage.plan.build(stage.context)
+    restore(built, payload["state"])
+    return Trained(live, built.networks(config.evaluation.weights), stage.name, int(payload["progress"]["step"]))
+
+
+def evaluate(
+    target: str | Path,
+    *,
+    checkpoint: str = "last",
+    overrides: Sequence[str] = (),
+    installed: Components | None = None,
+) -> dict[str, Any]:
+    """Judge the networks of a run on the test split; arguments as of `load_trained`."""
+    trained = load_trained(target, checkpoint=checkpoint, overrides=overrides, installed=installed)
+    return {"stage": trained.stage, "step": trained.step, "networks": trained.live.judge(trained.networks)}
+
+
+def predict(
+    target: str | Path,
+    images: str,
+    out: str | Path,
+    *,
+    checkpoint: str = "last",
+    role: str | None = None,
+    overrides: Sequence[str] = (),
+    installed: Components | None = None,
+) -> dict[str, Any]:
+    """Classify images into a table.
+
+    Args:
+        target: a run folder, or one of its checkpoints.
+        images: a folder of images, or the URL of shards.
+        out: a `.csv` or `.parquet` file.
+        checkpoint: of a run folder: `last` or `best`.
+        role: which network; the one that the run is for by default.
+        overrides: changes to the run's configuration.
+        installed: what names may refer to.
+
+    Returns:
+        `samples`, `role`, `stage`, and samples by predicted class.
+    """
+    check_suffix(Path(out))
+    trained = load_trained(target, checkpoint=checkpoint, overrides=overrides, installed=installed)
+    role = role or next(iter(trained.networks))
+    if role not in trained.networks:
+        raise UserError(f"no network is named {role!r}{nearest(role, trained.networks)} (there are: {', '.join(trained.networks)})")
+    split = open_images(images, trained.classes)
+    settings = trained.live.config.input
+    batches = evaluation_batches(
+        split,
+        batch_size=trained.live.config.evaluation.batch_size,
+        size=settings.size,
+        channels=settings.channels,
+        fit=settings.fit,
+        eval_crop=settings.eval_crop,
+        workers=settings.workers,
+    )
+    counts: Counter[str] = Counter()
+    rows = classify(trained.networks[role], batches, trained.live.backend, trained.classes)
+    samples = write_table(Path(out), _counting(rows, counts), prediction_schema(trained.classes))
+    return {"samples": samples, "role": role, "stage": trained.stage, "classes": dict(counts), "out": str(out)}
+
+
+def _counting(rows: Iterable[Any], counts: Counter[str]) -> Iterator[Any]:
+    for batch in rows:
+        counts.update(batch.column("class").to_pylist())
+        yield batch
+
+
 def _train(
     live: Run, folder: RunFolder, store: CheckpointStore, checkpoint: Mapping[str, Any] | None
 ) -> dict[str, Any]:
@@ -208,3 +341,114 @@ def _manifest(live: Run, found: Components, command: Sequence[str]) -> dict[str,
         "classes": list(live.source.classes),
         "stages": [{"name": stage.name, "steps": stage.plan.steps} for stage in live.stages],
     }
+
+
+def data_pack(  # noqa: PLR0913 - one argument an option of the verb
+    out: str | Path,
+    *,
+    labeled: str | Path | None = None,
+    unlabeled: str | Path | None = None,
+    source: str | Path | None = None,
+    format: str = "auto",
+    split: Any = None,
+    labels: int | None = None,
+    test: str | None = None,
+    seed: int = 0,
+    shard_size: int = 10_000,
+    keep_truth: bool = False,
+    skip_damaged: bool = False,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Make WebDataset shards of two folders of images, or of one dataset on disk; see `mplframe.data.pack`.
+
+    Raises:
+        UserError: neither or both are given, or something is missing.
+    """
+    options = PackOptions(
+        limits=ShardLimits(max_count=shard_size),
+        seed=seed,
+        damaged="skip" if skip_damaged else "error",
+        overwrite=overwrite,
+    )
+    held_out = _amount(test)
+    if (source is None) == (labeled is None):
+        raise UserError("give either --labeled DIR (with --unlabeled DIR), or --source PATH, which is split by itself")
+    if source is None:
+        assert labeled is not None
+        if split is not None or labels is not None:
+            raise UserError("--split and --labels divide a --source; folders are divided already")
+        report = pack_folders(out, labeled=labeled, unlabeled=unlabeled, test=held_out, options=options)
+    else:
+        if unlabeled is not None or isinstance(held_out, str):
+            raise UserError("a --source is divided by --labels and --test N or FRACTION; it takes no folders beside it")
+        report = pack_source(
+            out,
+            source=source,
+            format=format,
+            split=split,
+            labeled=labels,
+            test=held_out,
+            keep_truth=keep_truth,
+            options=options,
+        )
+    return {
+        "out": str(report.out),
+        "classes": list(report.classes),
+        "samples": {name: packed.samples for name, packed in report.splits.items()},
+        "shards": {name: [shard.name for shard in packed.shards] for name, packed in report.splits.items()},
+        "notes": list(report.notes),
+    }
+
+
+def data_inspect(
+    target: str,
+    *,
+    overrides: Sequence[str] = (),
+    sheet: str | Path | None = None,
+    installed: Components | None = None,
+) -> dict[str, Any]:
+    """What a dataset holds.
+
+    Args:
+        target: a config file, a folder made by `data_pack`, or the URL of shards.
+        overrides: of the config file.
+        sheet: a PNG to draw some samples to.
+        installed: what names may refer to.
+    """
+    source, _ = open_dataset(target, overrides, installed or components())
+    found = inspect_dataset(source)
+    if sheet is not None:
+        name = next(iter(found.splits))
+        split = source.split(name)
+        assert split is not None
+        contact_sheet(split, found.classes, sheet)
+    return {
+        "classes": list(found.classes),
+        "splits": {name: _split_facts(split) for name, split in found.splits.items()},
+        "problems": [asdict(problem) for problem in found.problems],
+    }
+
+
+def _split_facts(split: SplitInspection) -> dict[str, Any]:
+    # JSON has no keys of numbers.
+    sizes = [{"shape": list(shape), "samples": count} for shape, count in split.image_sizes.items()]
+    return {**asdict(split), "image_sizes": sizes}
+
+
+def data_verify(
+    target: str, *, overrides: Sequence[str] = (), installed: Components | None = None
+) -> list[dict[str, Any]]:
+    """Everything that is wrong with a dataset, after reading and decoding all of it; arguments as of `data_inspect`."""
+    source, config = open_dataset(target, overrides, installed or components())
+    found = verify_shards(config) if isinstance(config, WebDataset.Config) else verify(source)
+    return [asdict(problem) for problem in found]
+
+
+def _amount(text: str | None) -> str | int | float | None:
+    """A number of samples, a fraction below 1, or else a path."""
+    for kind in (int, float):
+        try:
+            return None if text is None else kind(text)
+        except ValueError:
+            continue
+    return text

@@ -74,6 +74,29 @@ class Components:
             raise PluginError(f"the {kind} {name!r} ({cls.__module__}:{cls.__qualname__}) has no nested Config(ComponentConfig)")
         return config
 
+    def listing(self, kind: str | None = None) -> dict[str, Any]:
+        """Every component and plugin as plain data, for `mplframe plugins list`."""
+        chosen = self.registries if kind is None else {kind: self.registries[kind]}
+        return {
+            "components": [
+                {"kind": k, "name": entry.name, "origin": entry.origin, "path": entry.path}
+                for k, registry in chosen.items()
+                for entry in registry
+            ],
+            "plugins": [{"name": p.name, "version": p.version, "broken": p.reason} for p in self.plugins],
+        }
+
+    def examine(self) -> list[str]:
+        """What is wrong with any plugin or component: each is imported and held against its contract."""
+        problems = [f"plugin {plugin.name}: {plugin.reason}" for plugin in self.plugins if plugin.reason]
+        for kind, registry in self.registries.items():
+            for name in registry.names():
+                try:
+                    self.config(kind, name)
+                except UserError as error:
+                    problems.append(f"{kind} {name}: {error}")
+        return problems
+
 
 def discover(extra: Iterable[tuple[str, object]] = ()) -> Components:
     """All components of the installed plugins and of mplframe itself.

@@ -54,23 +54,23 @@ class Operation:
 
 
 def shear_x(images: torch.Tensor, strength: float, around: Surroundings) -> torch.Tensor:
-    """Row y moves by `strength * y` pixels."""
-    return _affine(images, around, shear=(strength, 0.0), center=[0.0, 0.0])
+    """Row y moves to the left by `strength * y` pixels."""
+    return _shear(images, strength, 0.0, around.fill)
 
 
 def shear_y(images: torch.Tensor, strength: float, around: Surroundings) -> torch.Tensor:
-    """Column x moves by `strength * x` pixels."""
-    return _affine(images, around, shear=(0.0, strength), center=[0.0, 0.0])
+    """Column x moves up by `strength * x` pixels."""
+    return _shear(images, 0.0, strength, around.fill)
 
 
 def translate_x(images: torch.Tensor, strength: float, around: Surroundings) -> torch.Tensor:
     """Shift to the right by the whole pixels of `strength`."""
-    return _affine(images, around, translate=(int(strength), 0))
+    return _shift(images, int(strength), -1, around.fill)
 
 
 def translate_y(images: torch.Tensor, strength: float, around: Surroundings) -> torch.Tensor:
     """Shift downwards by the whole pixels of `strength`."""
-    return _affine(images, around, translate=(0, int(strength)))
+    return _shift(images, int(strength), -2, around.fill)
 
 
 def rotate(images: torch.Tensor, strength: float, around: Surroundings) -> torch.Tensor:
@@ -109,7 +109,7 @@ def posterize(images: torch.Tensor, strength: float, around: Surroundings) -> to
 
 def solarize(images: torch.Tensor, strength: float, around: Surroundings) -> torch.Tensor:
     """Invert pixels of at least `strength`."""
-    return _tensor(tv.solarize(images, strength))
+    return torch.where(images >= math.ceil(strength), 255 - images, images)
 
 
 def auto_contrast(images: torch.Tensor, strength: float, around: Surroundings) -> torch.Tensor:
@@ -133,25 +133,21 @@ def sample_pairing(images: torch.Tensor, strength: float, around: Surroundings) 
     return blend.add_(0.5).clamp_(0, 255).to(torch.uint8)
 
 
-def _affine(
-    images: torch.Tensor,
-    around: Surroundings,
-    *,
-    shear: tuple[float, float] = (0.0, 0.0),
-    translate: tuple[int, int] = (0, 0),
-    center: list[float] | None = None,
-) -> torch.Tensor:
-    return _tensor(
-        tv.affine(
-            images,
-            angle=0.0,
-            translate=list(translate),
-            scale=1.0,
-            shear=[math.degrees(math.atan(part)) for part in shear],
-            center=center,
-            fill=[float(around.fill)] * images.shape[1],
-        )
-    )
+def _shear(images: torch.Tensor, x: float, y: float, fill: int) -> torch.Tensor:
+    degrees = [math.degrees(math.atan(x)), math.degrees(math.atan(y))]
+    colour = [float(fill)] * images.shape[1]
+    return _tensor(tv.affine(images, 0.0, [0, 0], 1.0, degrees, center=[0.0, 0.0], fill=colour))
+
+
+def _shift(images: torch.Tensor, pixels: int, dimension: int, fill: int) -> torch.Tensor:
+    """Moved by whole pixels towards higher (positive) or lower indices; at most out of the image."""
+    size = images.shape[dimension]
+    pixels = max(-size, min(size, pixels))
+    shifted = torch.full_like(images, fill)
+    kept = size - abs(pixels)
+    source = images.narrow(dimension, max(0, -pixels), kept)
+    shifted.narrow(dimension, max(0, pixels), kept).copy_(source)
+    return shifted
 
 
 def _tensor(result: torch.Tensor) -> torch.Tensor:

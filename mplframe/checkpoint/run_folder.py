@@ -124,3 +124,31 @@ class RunFolder:
             checkpoint.unlink()
         for folder in (self._artifacts, self.path / "tensorboard"):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def find_checkpoint(target: Path, which: str) -> Path:
+    """The checkpoint that a user means.
+
+    Args:
+        target: a checkpoint, or a run folder.
+        which: of a run folder: `last` (the newest whole one) or `best`.
+
+    Raises:
+        CheckpointError: there is none.
+        UserError: `which` is neither.
+    """
+    if which not in ("last", "best"):
+        raise UserError(f"--checkpoint {which!r}: give last or best, or name a file instead of the run folder")
+    if target.is_file():
+        return target
+    if not target.is_dir():
+        raise CheckpointError(f"no run folder or checkpoint at {target}")
+    folder = target / "checkpoints"
+    if which == "best":
+        if not (folder / BEST).is_file():
+            raise CheckpointError(f"{target} keeps no best checkpoint; use `last`, or train with checkpoint.keep_best=true")
+        return folder / BEST
+    found = CheckpointStore(folder, keep=1).newest()
+    if found is None:
+        raise CheckpointError(f"there is no whole checkpoint in {folder}")
+    return found[0]

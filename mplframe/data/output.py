@@ -75,6 +75,9 @@ def check_free(out: Path, *, marker: str, overwrite: bool) -> None:
         OutputExistsError, UserError: as `new_folder`.
     """
     with writing(out):
+        above = next(folder for folder in out.absolute().parents if folder.exists())
+        if not above.is_dir():
+            raise UserError(f"{out}: can't be written: {above} is a file, not a folder; choose another folder")
         if not out.exists() or (out.is_dir() and not any(out.iterdir())):
             return
     if not overwrite:

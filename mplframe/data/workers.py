@@ -47,6 +47,7 @@ def _single_threaded(pool: ThreadPoolExecutor, workers: int) -> None:
     everyone = threading.Barrier(workers + 1)
 
     def start() -> None:
+        torch.get_num_threads()  # the first call in a thread takes over the number set last, so it has to come first
         torch.set_num_threads(1)
         everyone.wait()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mplframe.contracts.method import Stage
 from mplframe.errors import CheckpointError
 
 
@@ -22,6 +23,23 @@ def check_identity(saved: Mapping[str, Any], present: Mapping[str, Any]) -> None
             f"the checkpoint was made by another configuration, so going on from it wouldn't be the same run:\n{shown}{more}\n"
             "give the configuration that it was made with, another folder (--out DIR), or start over with --resume never"
         )
+
+
+def restore(stage: Stage, state: Mapping[str, Any]) -> None:
+    """Give a stage the state of a checkpoint.
+
+    Raises:
+        CheckpointError: it is the state of other networks; says what doesn't fit.
+    """
+    try:
+        stage.load_state_dict(state)
+    except (RuntimeError, ValueError, KeyError) as error:
+        # torch lists every key and shape that doesn't fit; the first of them say enough.
+        reason = " ".join(str(error).split())[:400]
+        raise CheckpointError(
+            f"the checkpoint's networks aren't those of this configuration: {reason}. Give the configuration that it was "
+            "made with, or start over with --resume never"
+        ) from error
 
 
 def differences(saved: Any, present: Any, path: str = "") -> Iterator[str]:

@@ -85,7 +85,7 @@ class PlanCost:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, named like the attributes."""
-        return {"stages": [asdict(stage) for stage in self.stages]}
+        return {"stages": [{**asdict(stage), "networks": [asdict(n) for n in stage.networks]} for stage in self.stages]}
 
 
 def plan_cost(

@@ -14,11 +14,12 @@ from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Batch
 from mplframe.contracts.method import Stage, StageContext, StagePlan
 from mplframe.contracts.tracker import Record, Tracker
+from mplframe.engine.compatible import restore
 from mplframe.engine.interrupt import Flag, Interrupted, polite_end
 from mplframe.engine.judge import Judge
 from mplframe.engine.meter import Meter
 from mplframe.engine.progress import Progress
-from mplframe.errors import CheckpointError
+from mplframe.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ class Engine:
         if self.metric is None:
             return False
         if self.metric not in metrics:
-            raise CheckpointError(
+            raise UserError(
                 f"checkpoint.metric: no evaluator gives {self.metric!r} (they give: {', '.join(metrics)})"
             )
         value = metrics[self.metric]
@@ -216,15 +217,7 @@ class Engine:
         self.store.save(self.progress.total, payload, best=best)
 
     def _restore(self, live: Stage, checkpoint: Mapping[str, Any]) -> None:
-        try:
-            live.load_state_dict(checkpoint["state"])
-        except (RuntimeError, ValueError, KeyError) as error:
-            # torch says every key and shape that doesn't fit; the first lines are enough.
-            reason = " ".join(str(error).split())[:400]
-            raise CheckpointError(
-                f"the checkpoint's networks aren't those of this configuration: {reason}. Give the configuration that it "
-                "was made with, or start over with --resume never"
-            ) from error
+        restore(live, checkpoint["state"])
         self.meter.load_state_dict(checkpoint["meter"])
         set_rng_state(checkpoint["rng"])
 

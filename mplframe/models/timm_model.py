@@ -94,7 +94,18 @@ def _settings(config: TimmModel.Config, spec: ImageSpec) -> dict[str, Any]:
         settings["drop_rate"] = config.dropout
     if config.stochastic_depth is not None:
         settings["drop_path_rate"] = config.stochastic_depth
-    published = timm.get_pretrained_cfg(config.model, allow_unregistered=True)
-    if published is not None and published.fixed_input_size:
+    if _fixes_input_size(config.model):
         settings["img_size"] = spec.size
     return settings
+
+
+def _fixes_input_size(model: str) -> bool:
+    try:
+        published = timm.get_pretrained_cfg(model)
+    except RuntimeError as error:
+        name = model.partition(".")[0]
+        raise UserError(
+            f"timm can't build {model!r}: {error} Leave the tag out, or choose one of "
+            f"`python -c \"import timm; print(timm.list_pretrained('{name}.*'))\"`"
+        ) from error
+    return published is not None and bool(published.fixed_input_size)

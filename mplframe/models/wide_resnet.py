@@ -23,7 +23,7 @@ class WideResNet(Architecture):
         """Settings of a Wide ResNet.
 
         Attributes:
-            depth: number of convolutions on the way, plus the prediction layer; 6n + 4, with n blocks a group.
+            depth: number of convolutions, those of the three shortcuts included: 6n + 4, with n blocks a group.
             width: what the group widths 16, 32 and 64 are multiplied by.
             dropout: rate before the prediction layer (MPL v4, tables 6 to 8).
             leak: slope of the ReLU for negative inputs.

@@ -119,7 +119,8 @@ def _name_last(axis: Axes, curves: Sequence[Series]) -> None:
             (curve.totals[-1], curve.values[-1]),
             xytext=(0, 5),
             textcoords="offset points",
-            ha="center",
+            # Away from the neighbor: a short stage, evaluated once, often follows close upon a long one.
+            ha="right" if len(curve.values) > 1 else "left",
             fontsize="small",
         )
 

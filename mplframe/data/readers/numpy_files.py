@@ -48,19 +48,16 @@ def _from_folder(root: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def _from_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
-    if not path.exists():
-        raise DataError(f"{path}: no such file")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream:
+            archive = np.load(stream, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(
-                    f"{path}: not an .npz file; put images.npy and labels.npy into one folder and name that"
-                )
+                raise DataError(f"{path}: not an .npz file; put images.npy and labels.npy into a folder and name that")
             if "images" not in archive:
                 near = nearest("images", archive.files)
                 raise DataError(f"{path}: no array `images`{near} (it holds {', '.join(archive.files) or 'nothing'})")
             return {name: archive[name] for name in ("images", "labels", "classes") if name in archive}
+    except DataError:
+        raise
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, DataError):
-            raise
         raise DataError(f"{path}: not a plain .npz file: {error}") from error

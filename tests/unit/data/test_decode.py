@@ -2,8 +2,8 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
 from data_support import encoded, image
+from PIL import Image
 
 from mplframe.data.decode import decode
 from mplframe.errors import DataError

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from data_support import image
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from data_support import image
 
 from mplframe.contracts.data import Sample
 from mplframe.data.fit import crop_box, draw_crops, fit, fit_evaluation

@@ -92,7 +92,7 @@ def test_every_cut_and_every_damaged_header_is_noticed(tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.tar"
     for cut in range(0, end + 1, 256):
         damaged.write_bytes(whole[:cut])
-        with pytest.raises(DataError, match="damaged.tar: (cut short|not a plain tar)"):
+        with pytest.raises(DataError, match=r"damaged.tar: (cut short|not a plain tar)"):
             index_shard(damaged)
     index = index_shard(Path(write_shards(tmp_path, [6])[0]))
     for header in (index.offset - 512).tolist():

@@ -44,6 +44,6 @@ def test_it_learns_to_tell_top_from_bottom() -> None:
 def test_settings_reach_the_layers() -> None:
     config = SmallCNN.Config(dropout=0.4, leak=0.2, bn_decay=0.95)
     network = SmallCNN(config).build(ImageSpec(size=8, channels=3, classes=2))
-    assert {m.momentum for m in network if isinstance(m, nn.BatchNorm2d)} == {pytest.approx(0.05)}
+    assert {m.momentum for m in network if isinstance(m, nn.BatchNorm2d)} == {1.0 - 0.95}
     assert {m.negative_slope for m in network if isinstance(m, nn.LeakyReLU)} == {0.2}
     assert [m.p for m in network if isinstance(m, nn.Dropout)] == [0.4]

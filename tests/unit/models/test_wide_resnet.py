@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -16,7 +18,7 @@ def expected_parameters(depth: int, width: int, spec: ImageSpec) -> int:
 
     n = (depth - 4) // 6
     widths = [16, 16 * width, 32 * width, 64 * width]
-    groups = sum(block(a, b) + (n - 1) * block(b, b) for a, b in zip(widths, widths[1:], strict=False))
+    groups = sum(block(a, b) + (n - 1) * block(b, b) for a, b in pairwise(widths))
     return 9 * spec.channels * 16 + groups + 2 * widths[-1] + (widths[-1] + 1) * spec.classes
 
 
@@ -33,12 +35,10 @@ def test_wrn_28_2_has_the_papers_size() -> None:
     assert expected_parameters(28, 2, CIFAR) == 1_467_610
 
 
-def test_wrn_28_2_is_28_layers_deep() -> None:
+def test_depth_counts_convolutions() -> None:
     with torch.device("meta"):
         network = WideResNet().build(CIFAR)
-    convolutions = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d) and m.kernel_size == (3, 3)]
-    # The three 1x1 convolutions of shortcuts aren't on the way; the paper's count takes one of them for a layer.
-    assert len(convolutions) + 1 == 28 - 2
+    assert sum(isinstance(m, torch.nn.Conv2d) for m in network.modules()) == 28
 
 
 @pytest.mark.parametrize("depth", [27, 4, 29, 1])
@@ -59,8 +59,9 @@ def test_images_of_any_size_train(size: int, channels: int) -> None:
     logits = network(torch.randn(4, channels, size, size))
     logits.logsumexp(1).sum().backward()
     assert logits.shape == (4, 5)
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
-    assert sum(float(p.grad.abs().sum()) > 0 for p in network.parameters()) == len(list(network.parameters()))
+    for parameter in network.parameters():
+        assert parameter.grad is not None
+        assert 0.0 < float(parameter.grad.abs().sum()) < float("inf")
 
 
 def test_batch_norm_keeps_the_configured_share_of_old_statistics() -> None:

@@ -1,0 +1,131 @@
+"""Tables for people, from the plain data that programs get as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+UNITS = ("", "K", "M", "G", "T", "P", "E")
+
+
+def short(number: float, *, base: int = 1000, unit: str = "") -> str:
+    """`480.3 M`, `1.8 GiB`: four figures at most."""
+    scale = 0
+    while abs(number) >= base and scale < len(UNITS) - 1:
+        number, scale = number / base, scale + 1
+    prefix = UNITS[scale] + ("i" if base == 1024 and scale else "")
+    return f"{number:.4g} {prefix}{unit}".rstrip() if scale or number % 1 else f"{int(number)} {unit}".rstrip()
+
+
+def size(count: float) -> str:
+    """Bytes in binary units."""
+    return short(count, base=1024, unit="B")
+
+
+def summary_table(summary: Mapping[str, Any], folder: Path) -> RenderableType:
+    """What a run came to: every stage's networks, the main one beside its baselines."""
+    table = _table("stage", "network", "top-1", "top-5", "seconds")
+    for stage, found in summary["stages"].items():
+        for role, metrics in found["networks"].items():
+            top5 = _percent(metrics["top5"]) if "top5" in metrics else ""
+            table.add_row(stage, role, _percent(metrics.get("top1")), top5, f"{found['seconds']:.0f}")
+    lines = [f"student {_percent(summary['final'].get('top1'))} top-1 on the test split"]
+    lines += [f"{name} alone {_percent(m.get('top1'))}" for name, m in summary["baselines"].items()]
+    return Group(table, f"{'; '.join(lines)}. Everything is in {folder}")
+
+
+def networks_table(results: Mapping[str, Any]) -> RenderableType:
+    """Metrics of the networks of a checkpoint."""
+    names = list(dict.fromkeys(name for metrics in results["networks"].values() for name in metrics))
+    table = _table("network", *names)
+    for role, metrics in results["networks"].items():
+        table.add_row(role, *(f"{metrics[name]:.4f}" if name in metrics else "" for name in names))
+    return Group(f"{results['stage']} after {results['step']} steps", table)
+
+
+def plan_table(cost: Mapping[str, Any]) -> RenderableType:
+    """What a run would cost."""
+    stages = _table("stage", "steps", "images a step", "images", "FLOPs a step", "FLOPs", "peak memory")
+    networks = _table(
+        "stage",
+        "network",
+        "parameters",
+        "weights",
+        "gradients",
+        "optimizer",
+        "average",
+        "activations an image",
+        "forward FLOPs an image",
+    )
+    for stage in cost["stages"]:
+        stages.add_row(
+            stage["name"],
+            f"{stage['steps']:,}",
+            f"{stage['images_per_step']:,}",
+            short(stage["images"]),
+            short(stage["flops_per_step"]),
+            short(stage["flops"]),
+            size(stage["peak_bytes"]),
+        )
+        for network in stage["networks"]:
+            networks.add_row(
+                stage["name"],
+                network["role"],
+                short(network["parameters"]),
+                *(size(network[f"{part}_bytes"]) for part in ("weight", "gradient", "optimizer", "ema", "activation")),
+                short(network["forward_flops"]),
+            )
+    note = "One FLOP is one addition or multiplication. Peak memory is an estimate for one device: all state, and activations of one micro-batch."
+    return Group(stages, networks, note)
+
+
+def dataset_table(found: Mapping[str, Any]) -> RenderableType:
+    """What a dataset holds."""
+    table = _table(
+        "split", "shards", "samples", "looked at", "image sizes", "without label", "fewest of a class", "most"
+    )
+    for name, split in found["splits"].items():
+        counts = {label: count for label, count in split["class_counts"].items() if count} or {"": 0}
+        few, many = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+        sizes = ["x".join(map(str, found["shape"])) for found in split["image_sizes"]]
+        table.add_row(
+            name,
+            str(split["shards"]),
+            f"{split['samples']:,}",
+            f"{split['read']:,}",
+            ", ".join(sizes[:3]) + (f" and {len(sizes) - 3} more" if len(sizes) > 3 else ""),
+            str(split["without_label"]),
+            f"{few} ({counts[few]})",
+            f"{many} ({counts[many]})",
+        )
+    problems = [f"{problem['split']}: {problem['reason']}" for problem in found["problems"]]
+    return Group(table, f"{len(found['classes'])} classes", *problems)
+
+
+def plugins_table(listing: Mapping[str, Any]) -> RenderableType:
+    """Components and plugins."""
+    table = _table("kind", "name", "from", "class")
+    for entry in listing["components"]:
+        table.add_row(entry["kind"], entry["name"], entry["origin"], entry["path"])
+    plugins = _table("plugin", "version", "state")
+    for plugin in listing["plugins"]:
+        plugins.add_row(
+            plugin["name"], plugin["version"], f"broken: {plugin['broken']}" if plugin["broken"] else "sound"
+        )
+    return Group(table, plugins)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f} %"
+

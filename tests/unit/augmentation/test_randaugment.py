@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from mplframe.augmentation.operations import OPERATIONS, Surroundings
+from mplframe.augmentation.randaugment import RandAugment
+from mplframe.contracts.data import Draws
+
+
+def pictures(n: int, channels: int = 3, size: int = 16) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(n).integers(0, 256, (n, channels, size, size), dtype=np.uint8))
+
+
+@pytest.mark.parametrize(("channels", "size"), [(3, 32), (1, 28), (1, 8), (3, 8)])
+def test_a_batch_equals_one_image_at_a_time(channels: int, size: int) -> None:
+    randaugment = RandAugment()
+    images = pictures(41, channels, size)
+    before = images.clone()
+    draws = randaugment.draw(41, size, np.random.default_rng(0))
+    results = randaugment.apply(images, draws)
+    names = list(OPERATIONS)
+    for i in range(41):
+        image = images[i : i + 1]
+        partner = images[i ^ 1 : (i ^ 1) + 1] if i < 40 else image
+        for choice, negative in zip(draws.values["choices"][i], draws.values["negative"][i], strict=True):
+            operation = OPERATIONS[names[choice]]
+            strength = operation.strength(10 / 30, size) * (-1 if negative and operation.signed else 1)
+            image = operation.apply(image, strength, Surroundings(127, partner))
+        assert torch.equal(results[i], image[0])
+    assert torch.equal(images, before)
+
+
+def test_slices_at_even_rows_are_slices_of_the_result() -> None:
+    randaugment, images = RandAugment(RandAugment.Config(magnitude=27)), pictures(21)
+    draws = randaugment.draw(21, 16, np.random.default_rng(1))
+    whole = randaugment.apply(images, draws)
+    for start, stop in ((0, 6), (6, 20), (20, 21)):
+        assert torch.equal(randaugment.apply(images[start:stop], draws.rows(start, stop)), whole[start:stop])
+
+
+def test_an_empty_batch() -> None:
+    draws = RandAugment().draw(0, 8, np.random.default_rng(0))
+    assert RandAugment().apply(pictures(2)[:0], draws).shape == (0, 3, 16, 16)
+
+
+def test_operations_are_drawn_uniformly_and_independently() -> None:
+    choices = RandAugment().draw(45_000, 8, np.random.default_rng(2)).values["choices"]
+    counts = np.histogram2d(*choices.T, bins=15)[0]
+    assert ((counts - 200) ** 2 / 200).sum() < 291  # chi-squared, 224 degrees of freedom, 0.1 %
+
+
+def test_a_list_of_names_and_a_single_round() -> None:
+    randaugment = RandAugment(RandAugment.Config(num_ops=1, operations=("invert",)))
+    images = pictures(3)
+    draws = randaugment.draw(3, 16, np.random.default_rng(3))
+    assert isinstance(draws, Draws)
+    assert torch.equal(randaugment.apply(images, draws), 255 - images)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"operations": ["rotat"]}, "unknown operation 'rotat'; did you mean 'rotate'"),
+        ({"operations": []}, "empty list of operations"),
+        ({"magnitude": 31}, "magnitude"),
+        ({"num_ops": 0}, "num_ops"),
+    ],
+)
+def test_configs_that_mean_nothing(config: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        RandAugment.Config(**config)  # type: ignore[arg-type]

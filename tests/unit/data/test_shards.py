@@ -1,0 +1,199 @@
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+import webdataset as wds
+from data_support import encoded, image, write_shards
+
+from mplframe.data.labels import class_names
+from mplframe.data.memory import Memory
+from mplframe.data.shards import WebDataset
+from mplframe.errors import DataError, UserError
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPLFRAME_CACHE", str(tmp_path / "cache"))
+
+
+def dataset(**config: Any) -> WebDataset:
+    return WebDataset(WebDataset.Config(**{"classes": 10, **config}))
+
+
+def one_shard(folder: Path, *samples: dict[str, Any]) -> str:
+    path = str(folder / "one.tar")
+    with wds.TarWriter(path) as writer:
+        for i, sample in enumerate(samples):
+            writer.write({"__key__": f"k{i}", **sample})
+    return path
+
+
+PIXELS = encoded(image(0))
+
+
+def test_samples_come_in_any_order_from_webdatasets_own_shards(tmp_path: Path) -> None:
+    with wds.ShardWriter(str(tmp_path / "train-%03d.tar"), maxcount=7, verbose=0) as writer:
+        for i in range(25):
+            writer.write({"__key__": f"{i:03d}", "png": image(i), "cls": i % 10})
+    split = dataset(labeled=f"{tmp_path}/train-{{000..003}}.tar").split("labeled")
+    assert split is not None
+    assert list(split.group_sizes) == [7, 7, 7, 4]
+    assert len(split) == 25
+    numbers = [24, 0, 7, 6, 0, 13]
+    for number, sample in zip(numbers, split.read(numbers), strict=True):
+        assert (sample.key, sample.label) == (f"{number:03d}", number % 10)
+        np.testing.assert_array_equal(sample.image, image(number))
+    assert split.read([]) == []
+
+
+@pytest.mark.parametrize("memory_mb", [0, 1])
+def test_threads_read_the_same(tmp_path: Path, memory_mb: int) -> None:
+    split = dataset(labeled=write_shards(tmp_path, [20, 20, 20]), memory_mb=memory_mb).split("labeled")
+    assert split is not None
+    requests = [np.random.default_rng(i).integers(0, 60, 30).tolist() for i in range(16)]
+    with ThreadPoolExecutor(8) as pool:
+        for numbers, samples in zip(requests, pool.map(split.read, requests), strict=True):
+            assert [int(sample.key) for sample in samples] == numbers
+            assert all(np.array_equal(sample.image, image(n)) for sample, n in zip(samples, numbers, strict=True))
+
+
+def test_memory_is_bounded(tmp_path: Path) -> None:
+    split = dataset(labeled=write_shards(tmp_path, [20])).split("labeled")
+    assert split is not None
+    samples = split.read(range(20))
+    memory = Memory(5 * (192 + 512) + 100)
+    for i, sample in enumerate(samples * 2):
+        memory.offer(i % 20, sample)
+    assert [memory.get(i) is not None for i in range(20)] == [True] * 5 + [False] * 15
+
+
+def test_kept_samples_are_not_read_again(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path, [20])
+    split = dataset(labeled=shards).split("labeled")
+    assert split is not None
+    before = split.read(range(20))
+    Path(shards[0]).unlink()
+    assert [s.image.tolist() for s in split.read(range(20))] == [s.image.tolist() for s in before]
+
+
+def test_a_shard_that_changes_in_use_is_noticed(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path, [5])
+    split = dataset(labeled=shards, memory_mb=0).split("labeled")
+    assert split is not None
+    os.utime(shards[0], (1, 1))
+    with pytest.raises(DataError, match=r"part-000.tar .* was changed while it was in use"):
+        split.read([0])
+    Path(shards[0]).unlink()
+    with pytest.raises(DataError, match=r"can't be read any more: No such file"):
+        split.read([0])
+
+
+@pytest.fixture
+def memory_store(tmp_path: Path) -> Iterator[str]:
+    fs = fsspec.filesystem("memory")
+    for path in write_shards(tmp_path / "source", [4, 5]):
+        fs.pipe(f"/bucket/{Path(path).name}", Path(path).read_bytes())
+    fs.pipe("/bucket/classes.txt", "\n".join("abcdefghij").encode())
+    yield "memory://bucket"
+    fs.rm("/bucket", recursive=True)
+
+
+def test_a_remote_dataset_behaves_like_a_local_one(tmp_path: Path, memory_store: str) -> None:
+    remote = dataset(
+        labeled=f"{memory_store}/*.tar", classes=f"{memory_store}/classes.txt", cache=str(tmp_path / "own")
+    )
+    local = dataset(labeled=f"{tmp_path}/source/*.tar")
+    ours, theirs = remote.split("labeled"), local.split("labeled")
+    assert ours is not None
+    assert theirs is not None
+    assert [s.image.tolist() for s in ours.read(range(9))] == [s.image.tolist() for s in theirs.read(range(9))]
+    assert remote.classes == tuple("abcdefghij")
+    assert len(list((tmp_path / "own" / "shards").glob("*.tar"))) == 2
+
+
+def test_labels_from_json_and_names(tmp_path: Path) -> None:
+    path = one_shard(
+        tmp_path,
+        {"png": PIXELS, "json": {"label": 1, "source": "x"}},
+        {"png": PIXELS, "json": {"label": "dog"}},
+        {"png": PIXELS, "cls": b" 0\n"},
+    )
+    split = dataset(test=path, classes=["cat", "dog"]).split("test")
+    assert split is not None
+    assert [sample.label for sample in split.read(range(3))] == [1, 1, 0]
+
+
+def test_unlabeled_samples_keep_what_is_known(tmp_path: Path) -> None:
+    path = one_shard(
+        tmp_path, {"png": PIXELS}, {"png": PIXELS, "cls": 7}, {"png": PIXELS, "json": {}}, {"png": PIXELS, "cls": -1}
+    )
+    split = dataset(unlabeled=path).split("unlabeled")
+    assert split is not None
+    assert [sample.label for sample in split.read(range(4))] == [-1, 7, -1, -1]
+    assert dataset().split("unlabeled") is None
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        ({"png": PIXELS}, r"lacks a label: it has .png, allowed are .cls, .json"),
+        ({"cls": 1}, r"lacks an image: it has .cls, allowed are .jpg"),
+        ({"v1.png": PIXELS, "cls": 1}, r"lacks an image: it has .cls, .v1.png.*first dot"),
+        ({"png": PIXELS, "json": {"other": 1}}, "it has no label"),
+        ({"png": PIXELS, "json": [1]}, "no usable label"),
+        ({"png": PIXELS, "json": {"label": True}}, "no usable label"),
+        ({"png": PIXELS, "json": b"{"}, "isn't valid JSON"),
+        ({"png": PIXELS, "json": {"label": "bird"}}, "'bird' is none of the 10 classes"),
+        ({"png": PIXELS, "cls": b"3.0"}, r"its .cls holds b'3.0'; write the class index"),
+        ({"png": PIXELS, "cls": 10}, r"label 10 is out of range; with 10 classes .* 0 to 9"),
+        ({"png": PIXELS, "cls": -1}, "label -1 is out of range"),
+        ({"png": b"broken", "cls": 1}, "the image can't be decoded"),
+    ],
+)
+def test_bad_samples_are_named(tmp_path: Path, sample: dict[str, Any], message: str) -> None:
+    path = one_shard(tmp_path, sample)
+    with pytest.raises(DataError, match=f"sample 'k0' in {path}.*{message}"):
+        dataset(labeled=path).split("labeled").read([0])  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ["labeled", "test"])
+def test_a_missing_url_says_what_to_set(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"data.{name} isn't set; .*mplframe data pack --help") as unset:
+        dataset().split(name)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"gone-000.tar doesn't exist; .*mplframe data pack --help") as gone:
+        dataset(**{name: f"{tmp_path}/gone-{{000..003}}.tar"}).split(name)  # type: ignore[arg-type]
+    assert "\n" not in f"{unset.value}{gone.value}"
+
+
+def test_class_names(tmp_path: Path) -> None:
+    (tmp_path / "lines").write_text("cat\n\ndog \r\n", encoding="utf-8-sig")
+    (tmp_path / "list").write_text('["cat", "dog"]')
+    assert class_names(str(tmp_path / "lines")) == class_names(str(tmp_path / "list")) == ("cat", "dog")
+    assert class_names(3) == ("0", "1", "2")
+    (tmp_path / "bad").write_text("[1, 2")
+    for classes, message in (
+        (1, "at least two"),
+        ([], "at least two"),
+        (["a", "b", "a"], "names a more than once"),
+        (str(tmp_path / "none"), "none doesn't exist"),
+        (str(tmp_path / "bad"), "isn't valid JSON"),
+    ):
+        with pytest.raises(UserError, match=message):
+            class_names(classes)  # type: ignore[arg-type]
+
+
+def test_the_fingerprint_identifies_the_data(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path, [3, 4])
+    found = dataset(labeled=shards, test=shards[:1]).fingerprint()
+    assert json.loads(json.dumps(found)) == found
+    assert found["labeled"]["samples"] == 7
+    assert found["test"]["shards"] == 1
+    assert "unlabeled" not in found
+    changed = dataset(labeled=write_shards(tmp_path, [4, 3])).fingerprint()
+    assert changed["labeled"]["digest"] != found["labeled"]["digest"]
