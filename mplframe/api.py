@@ -1,7 +1,7 @@
 """Load, plan, run: what the command line does, for programs.
 
-    config = mplframe.load("quickstart.yaml", overrides=["method.steps=100"])
-    summary = mplframe.run(config, out="runs/quickstart")
+config = mplframe.load("quickstart.yaml", overrides=["method.steps=100"])
+summary = mplframe.run(config, out="runs/quickstart")
 """
 
 from __future__ import annotations
@@ -249,7 +249,9 @@ def predict(
     trained = load_trained(target, checkpoint=checkpoint, overrides=overrides, installed=installed)
     role = role or next(iter(trained.networks))
     if role not in trained.networks:
-        raise UserError(f"no network is named {role!r}{nearest(role, trained.networks)} (there are: {', '.join(trained.networks)})")
+        raise UserError(
+            f"no network is named {role!r}{nearest(role, trained.networks)} (there are: {', '.join(trained.networks)})"
+        )
     split = open_images(images, trained.classes)
     settings = trained.live.config.input
     batches = evaluation_batches(
@@ -343,7 +345,7 @@ def _manifest(live: Run, found: Components, command: Sequence[str]) -> dict[str,
     }
 
 
-def data_pack(  # noqa: PLR0913 - one argument an option of the verb
+def data_pack(
     out: str | Path,
     *,
     labeled: str | Path | None = None,
@@ -395,7 +397,7 @@ def data_pack(  # noqa: PLR0913 - one argument an option of the verb
         "out": str(report.out),
         "classes": list(report.classes),
         "samples": {name: packed.samples for name, packed in report.splits.items()},
-        "shards": {name: [shard.name for shard in packed.shards] for name, packed in report.splits.items()},
+        "shards": {name: [shard.file for shard in packed.shards] for name, packed in report.splits.items()},
         "notes": list(report.notes),
     }
 

@@ -163,7 +163,10 @@ class Streams:
         if name not in self._splits:
             found = self.source.split(name)
             if found is None:
-                raise DataError(f"the method needs {name} samples and the dataset {self.config.data.name!r} gives none; set data.{name}")
+                raise DataError(
+                    f"the method needs {name} samples and the dataset {self.config.data.name!r} gives none; "
+                    f"set data.{name}"
+                )
             if len(found) == 0:
                 raise DataError(f"the {name} split of the dataset {self.config.data.name!r} has no samples")
             self._splits[name] = found
@@ -183,7 +186,7 @@ class Streams:
 
     def position(self, stage: RunStage, step: int) -> dict[str, Any]:
         """See `mplframe.engine.loop.Feed`."""
-        sizes = {"labeled": stage.plan.streams.labeled, "unlabeled": stage.plan.streams.unlabeled}
+        sizes: dict[SplitName, int] = {"labeled": stage.plan.streams.labeled, "unlabeled": stage.plan.streams.unlabeled}
         return {
             name: {"samples": step * size, "epochs": step * size / len(self.split(name))}
             for name, size in sizes.items()
@@ -241,7 +244,11 @@ class Run:
         own = {key: config[key] for key in ("seed", "method", "baselines", "input")}
         own["input"] = {k: v for k, v in own["input"].items() if k not in ("workers", "prefetch")}
         splits = {stage: self.streams.split(stage) for stage in self._split_names()}
-        return {**own, "samples": {name: len(split) for name, split in splits.items()}, "classes": list(self.source.classes)}
+        return {
+            **own,
+            "samples": {name: len(split) for name, split in splits.items()},
+            "classes": list(self.source.classes),
+        }
 
     def open_data(self) -> None:
         """Open every split that will be needed, so that what is missing is known before anything is done.
@@ -351,8 +358,8 @@ def _packed(folder: Path) -> WebDataset.Config:
     names = [name for name in ("labeled", "unlabeled", "test") if any(folder.glob(f"{name}-*.tar"))]
     if not names:
         raise DataError(
-            f"{folder} has no labeled-*.tar, unlabeled-*.tar or test-*.tar; give a folder made by `mplframe data pack`, a "
-            "config file, or the URL of shards"
+            f"{folder} has no labeled-*.tar, unlabeled-*.tar or test-*.tar; give a folder made by `mplframe data pack`, "
+            "a config file, or the URL of shards"
         )
     classes = folder / "classes.txt"
     urls: dict[str, Any] = {name: str(folder / f"{name}-*.tar") for name in names}

@@ -19,14 +19,20 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
-config_app = typer.Typer(help="Look at configurations: show, validate, schema.", no_args_is_help=True, rich_markup_mode=None)
-data_app = typer.Typer(help="Make and check datasets: pack, inspect, verify.", no_args_is_help=True, rich_markup_mode=None)
+config_app = typer.Typer(
+    help="Look at configurations: show, validate, schema.", no_args_is_help=True, rich_markup_mode=None
+)
+data_app = typer.Typer(
+    help="Make and check datasets: pack, inspect, verify.", no_args_is_help=True, rich_markup_mode=None
+)
 plugins_app = typer.Typer(help="What is installed: list, doctor.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
 app.add_typer(plugins_app, name="plugins")
 
-ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as examples/quickstart.yaml.")]
+ConfigArgument = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as examples/quickstart.yaml.")
+]
 DatasetArgument = Annotated[
     str,
     typer.Argument(metavar="DATASET", help="A config file, a folder made by `data pack`, or the URL of shards."),
@@ -35,7 +41,9 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; may be given often. Wins over the file."),
 ]
-ProfileOption = Annotated[str | None, typer.Option("--profile", help="A name below the file's `profiles`, such as smoke.")]
+ProfileOption = Annotated[
+    str | None, typer.Option("--profile", help="A name below the file's `profiles`, such as smoke.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for programs.")]
 
 
@@ -66,7 +74,9 @@ def run(
 
 
 @app.command(epilog="Example: mplframe plan examples/imagenet_l2.yaml --json")
-def plan(config: ConfigArgument, overrides: SetOption = None, profile: ProfileOption = None, as_json: JsonOption = False) -> None:
+def plan(
+    config: ConfigArgument, overrides: SetOption = None, profile: ProfileOption = None, as_json: JsonOption = False
+) -> None:
     """Say what a run would cost, without touching data or taking memory."""
     from mplframe import api
     from mplframe.report.tables import plan_table
@@ -111,7 +121,9 @@ def predict(
 
 
 @config_app.command("show", epilog="Example: mplframe config show examples/quickstart.yaml --set method.feedback=dot")
-def config_show(config: ConfigArgument, overrides: SetOption = None, profile: ProfileOption = None, as_json: JsonOption = False) -> None:
+def config_show(
+    config: ConfigArgument, overrides: SetOption = None, profile: ProfileOption = None, as_json: JsonOption = False
+) -> None:
     """Print the whole configuration, defaults and overrides included."""
     from mplframe import api
     from mplframe.config.load import dump
@@ -121,7 +133,9 @@ def config_show(config: ConfigArgument, overrides: SetOption = None, profile: Pr
 
 
 @config_app.command("validate", epilog="Example: mplframe config validate examples/quickstart.yaml")
-def config_validate(config: ConfigArgument, overrides: SetOption = None, profile: ProfileOption = None, as_json: JsonOption = False) -> None:
+def config_validate(
+    config: ConfigArgument, overrides: SetOption = None, profile: ProfileOption = None, as_json: JsonOption = False
+) -> None:
     """Check a configuration; exit code 2 and every problem with its path if it isn't valid."""
     from mplframe import api
 
@@ -137,7 +151,9 @@ def config_schema() -> None:
     print(json.dumps(api.schema(), indent=2))
 
 
-@data_app.command("pack", epilog="Example: mplframe data pack shards/ --labeled photos/labeled --unlabeled photos/rest --test 0.2")
+@data_app.command(
+    "pack", epilog="Example: mplframe data pack shards/ --labeled photos/labeled --unlabeled photos/rest --test 0.2"
+)
 def data_pack(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder for the shards.")],
     labeled: Annotated[
@@ -268,7 +284,9 @@ def _answer(data: Any, as_json: bool, text: Any) -> None:
         return
     from rich.console import Console
 
-    Console().print(shown)
+    console = Console()
+    # A pipe has no width of its own: nothing there needs wrapping.
+    (console if console.is_terminal else Console(width=200)).print(shown)
 
 
 def _pack_text(out: Path, report: dict[str, Any]) -> str:

@@ -71,7 +71,9 @@ class Components:
         cls = self.get(kind, name)
         config = getattr(cls, "Config", None)
         if not (isinstance(config, type) and issubclass(config, ComponentConfig)):
-            raise PluginError(f"the {kind} {name!r} ({cls.__module__}:{cls.__qualname__}) has no nested Config(ComponentConfig)")
+            raise PluginError(
+                f"the {kind} {name!r} ({cls.__module__}:{cls.__qualname__}) has no nested Config(ComponentConfig)"
+            )
         return config
 
     def listing(self, kind: str | None = None) -> dict[str, Any]:

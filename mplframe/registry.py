@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from mplframe.errors import PluginError, UserError, nearest
 
@@ -90,7 +90,7 @@ class Registry(Generic[T]):
             raise PluginError(
                 f"the {self.kind} {name!r} of plugin {entry.origin!r} ({entry.path}) doesn't extend {self.contract}"
             )
-        return cls
+        return cast("type[T]", cls)
 
 
 def _import(target: type | str, what: str) -> type:

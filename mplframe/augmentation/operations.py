@@ -109,7 +109,8 @@ def posterize(images: torch.Tensor, strength: float, around: Surroundings) -> to
 
 def solarize(images: torch.Tensor, strength: float, around: Surroundings) -> torch.Tensor:
     """Invert pixels of at least `strength`."""
-    return torch.where(images >= math.ceil(strength), 255 - images, images)
+    # 255 - pixel turns every bit over; torch.where takes several times as long.
+    return images ^ (images >= math.ceil(strength)).to(torch.uint8).mul_(255)
 
 
 def auto_contrast(images: torch.Tensor, strength: float, around: Surroundings) -> torch.Tensor:

@@ -57,7 +57,7 @@ class Single(Backend):
     def prepare(self, module: nn.Module) -> nn.Module:
         module = module.to(self.device)
         if self.config.channels_last:
-            module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            module = module.to(memory_format=torch.channels_last)
         if self.config.compile:
             module.compile()
         return module

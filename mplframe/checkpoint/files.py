@@ -52,8 +52,8 @@ def explain(error: OSError, path: Path) -> RunError | UserError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         free = shutil.disk_usage(path.parent).free / 2**20
         return RunError(
-            f"the disk is full: {path} couldn't be written ({free:.1f} MiB free in {path.parent}); what was there before "
-            "is untouched. Make room and run the same command again: it resumes from the last checkpoint"
+            f"the disk is full: {path} couldn't be written ({free:.1f} MiB free in {path.parent}); what was there "
+            "before is untouched. Make room and run the same command again: it resumes from the last checkpoint"
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return UserError(f"can't write {path}: {error.strerror}; choose a folder that you may write to (--out DIR)")
@@ -71,7 +71,9 @@ def make_folder(path: Path) -> None:
         with tempfile.TemporaryFile(dir=path):
             pass
     except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"{path} can't be a folder: a file of that name is in the way; choose another (--out DIR)") from error
+        raise UserError(
+            f"{path} can't be a folder: a file of that name is in the way; choose another (--out DIR)"
+        ) from error
     except OSError as error:
         raise explain(error, path / "run") from error
 

@@ -109,7 +109,9 @@ class RunFolder:
         home = path.resolve().parent.parent
         if home != self.path.resolve():
             if store.paths():
-                raise UserError(f"{self.path} has checkpoints of its own; give an empty folder (--out DIR) to resume {path} in")
+                raise UserError(
+                    f"{self.path} has checkpoints of its own; give an empty folder (--out DIR) to resume {path} in"
+                )
             if (home / "artifacts").is_dir():
                 shutil.copytree(home / "artifacts", self._artifacts, dirs_exist_ok=True)
         for later in store.paths():
@@ -146,7 +148,9 @@ def find_checkpoint(target: Path, which: str) -> Path:
     folder = target / "checkpoints"
     if which == "best":
         if not (folder / BEST).is_file():
-            raise CheckpointError(f"{target} keeps no best checkpoint; use `last`, or train with checkpoint.keep_best=true")
+            raise CheckpointError(
+                f"{target} keeps no best checkpoint; use `last`, or train with checkpoint.keep_best=true"
+            )
         return folder / BEST
     found = CheckpointStore(folder, keep=1).newest()
     if found is None:

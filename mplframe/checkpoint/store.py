@@ -81,7 +81,9 @@ def load(path: Path) -> dict[str, Any]:
         payload: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # A damaged zip or pickle can raise almost anything.
-        raise CheckpointError(f"{path} can't be read as a checkpoint ({type(error).__name__}: {_line(error)})") from error
+        raise CheckpointError(
+            f"{path} can't be read as a checkpoint ({type(error).__name__}: {_line(error)})"
+        ) from error
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
         raise CheckpointError(f"{path} isn't an mplframe checkpoint of format {FORMAT}")
     return payload

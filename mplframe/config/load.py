@@ -17,13 +17,19 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, regexp) for tag, regexp in resolvers if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")]
+    first: [
+        (tag, regexp) for tag, regexp in resolvers if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")
+    ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d[\d_]*\.[\d_]*(?:[eE][-+]?\d+)?|\.\d[\d_]*(?:[eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+|\.(?:inf|nan))$"),
+    re.compile(
+        r"^[-+]?(?:\d[\d_]*\.[\d_]*(?:[eE][-+]?\d+)?|\.\d[\d_]*(?:[eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+|\.(?:inf|nan))$"
+    ),
     list("-+0123456789."),
 )
 
@@ -35,7 +41,7 @@ def parse(text: str, *, where: str) -> Any:
         ConfigError: not YAML; says where.
     """
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with YAML 1.2 scalars
+        return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where} isn't valid YAML: {' '.join(str(error).split())}") from error
 
@@ -74,7 +80,8 @@ def read(path: str | Path, *, overrides: Sequence[str] = (), profile: str | None
     for name in [*([profile] if profile else []), *chosen]:
         if name not in profiles:
             raise ConfigError(
-                f"{path} has no profile {name!r}{nearest(str(name), profiles)} (it has: {', '.join(profiles) or 'none'})"
+                f"{path} has no profile {name!r}{nearest(str(name), profiles)} "
+                f"(it has: {', '.join(profiles) or 'none'})"
             )
         data = merge(data, profiles[name] or {})
     for keys, value in changes:
@@ -146,5 +153,3 @@ def _with(data: Any, keys: Sequence[str], value: Any, full: str) -> Any:
     result = dict(data or {})
     result[key] = _with(result.get(key), rest, value, full) if rest else value
     return result
-
-

@@ -106,7 +106,9 @@ def _component(kind: str, value: Any, path: tuple[Any, ...], lookup: Lookup, pro
     if isinstance(value, str):
         value = {"name": value}
     if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
-        problems.append(Problem(_dotted(path), f"expected the name of a {kind}, or settings with a `name`, got {_short(value)}"))
+        problems.append(
+            Problem(_dotted(path), f"expected the name of a {kind}, or settings with a `name`, got {_short(value)}")
+        )
         return None
     try:
         config = lookup(kind, value["name"])

@@ -112,9 +112,7 @@ class RunConfig(BaseConfig):
     baselines: Annotated[tuple[ComponentConfig, ...], Kind("method")] = ()
     data: Annotated[ComponentConfig, Kind("dataset")]
     input: InputConfig
-    backend: Annotated[ComponentConfig, Kind("backend")] = Field(
-        default_factory=lambda: ComponentConfig(name="single")
-    )
+    backend: Annotated[ComponentConfig, Kind("backend")] = Field(default_factory=lambda: ComponentConfig(name="single"))
     evaluation: EvaluationConfig = EvaluationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     trackers: Annotated[tuple[ComponentConfig, ...], Kind("tracker")] = Field(

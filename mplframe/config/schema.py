@@ -30,7 +30,9 @@ def json_schema(components: Mapping[str, Mapping[str, type[ComponentConfig]]]) -
     for model in defs.values():
         model.get("properties", {}).get("name", {}).pop("default", None)
     schema["properties"] = {**schema["properties"], **_FILE_ONLY}
-    whole: dict[str, Any] = _linked({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "$defs": defs})
+    whole: dict[str, Any] = _linked(
+        {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "$defs": defs}
+    )
     # A file may leave to its base, a profile or --set what a run requires.
     whole.pop("required", None)
     return whole

@@ -57,6 +57,7 @@ class Backend(ABC):
 
     def close(self) -> None:
         """Give back what the backend holds."""
+        return
 
     def describe(self) -> dict[str, str]:
         """What it runs on, for the manifest."""

@@ -46,11 +46,12 @@ class Tracker(ABC):
 
     def progress(self, stage: str, step: int, steps: int, total: int) -> None:
         """Called after every step; must cost next to nothing. `total` counts the steps of all stages."""
+        return
 
     def message(self, text: str) -> None:
         """A line for people."""
+        return
 
     @abstractmethod
     def close(self) -> None:
         """Write out what is pending."""
-

@@ -82,4 +82,6 @@ def check_suffix(path: Path) -> None:
         UserError: says what is allowed.
     """
     if path.suffix not in (".csv", ".parquet"):
-        raise UserError(f"--out {path}: predictions are written as .csv or .parquet, not {path.suffix or 'without suffix'}")
+        raise UserError(
+            f"--out {path}: predictions are written as .csv or .parquet, not {path.suffix or 'without suffix'}"
+        )

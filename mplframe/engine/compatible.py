@@ -20,8 +20,8 @@ def check_identity(saved: Mapping[str, Any], present: Mapping[str, Any]) -> None
         shown = "\n".join(f"  {line}" for line in found[:10])
         more = f"\n  and {len(found) - 10} more" if len(found) > 10 else ""
         raise CheckpointError(
-            f"the checkpoint was made by another configuration, so going on from it wouldn't be the same run:\n{shown}{more}\n"
-            "give the configuration that it was made with, another folder (--out DIR), or start over with --resume never"
+            f"the checkpoint was made by another configuration, so it can't go on from there:\n{shown}{more}\n"
+            "give the configuration that it was made with, another folder (--out DIR), or --resume never to start over"
         )
 
 
@@ -37,8 +37,8 @@ def restore(stage: Stage, state: Mapping[str, Any]) -> None:
         # torch lists every key and shape that doesn't fit; the first of them say enough.
         reason = " ".join(str(error).split())[:400]
         raise CheckpointError(
-            f"the checkpoint's networks aren't those of this configuration: {reason}. Give the configuration that it was "
-            "made with, or start over with --resume never"
+            f"the checkpoint's networks aren't those of this configuration: {reason}. Give the configuration that it "
+            "was made with, or start over with --resume never"
         ) from error
 
 

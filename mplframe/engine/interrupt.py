@@ -11,7 +11,7 @@ from types import FrameType
 from mplframe.errors import MplframeError
 
 
-class Interrupted(MplframeError):
+class Interrupted(MplframeError):  # noqa: N818 - the reader of a message sees a stop, not an error
     """The run was told to stop and has saved where it was. Exit code 130."""
 
     exit_code = 130

@@ -26,9 +26,7 @@ class Judge:
         classes: length of the logits.
     """
 
-    def __init__(
-        self, backend: Backend, batches: TestBatches, evaluators: Sequence[Evaluator], classes: int
-    ) -> None:
+    def __init__(self, backend: Backend, batches: TestBatches, evaluators: Sequence[Evaluator], classes: int) -> None:
         self.backend = backend
         self.batches = batches
         self.evaluators = evaluators

@@ -150,7 +150,9 @@ class Engine:
                 self._when_due(stage, live)
                 if flag.raised and self.progress.step < stage.plan.steps:
                     self._save(stage, live)
-                    raise Interrupted(f"stopped after step {self.progress.step} of {stage.name}; the same command resumes")
+                    raise Interrupted(
+                        f"stopped after step {self.progress.step} of {stage.name}; the same command resumes"
+                    )
 
     def _advance(self, stage: RunStage, batch: Batch) -> None:
         progress = self.progress
@@ -192,9 +194,7 @@ class Engine:
         if self.metric is None:
             return False
         if self.metric not in metrics:
-            raise UserError(
-                f"checkpoint.metric: no evaluator gives {self.metric!r} (they give: {', '.join(metrics)})"
-            )
+            raise UserError(f"checkpoint.metric: no evaluator gives {self.metric!r} (they give: {', '.join(metrics)})")
         value = metrics[self.metric]
         if self.progress.best is not None and value <= self.progress.best:
             return False

@@ -37,8 +37,8 @@ class Meter:
         for (name, _), value in zip(self._pending, fetched, strict=True):
             if name.rpartition("/")[2].endswith(WATCHED) and not math.isfinite(value):
                 raise RunError(
-                    f"{name} is {value} by step {step}: training has diverged. Lower the learning rate or the weight of "
-                    "the feedback, add a warm-up, or set a limit to the gradient (`clip`); earlier checkpoints are whole"
+                    f"{name} is {value} by step {step}: training has diverged. Lower the learning rate or the weight "
+                    "of the feedback, add a warm-up, or limit the gradient (`clip`); earlier checkpoints are whole"
                 )
             self._values.setdefault(name, []).append(value)
         self._pending.clear()

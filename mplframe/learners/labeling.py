@@ -43,7 +43,7 @@ class Labeling:
 
 
 def agreement(labels: Tensor, truth: Tensor | None) -> Tensor | None:
-    """[] share of labels that equal the truth, among those whose truth is known; NaN where none is, None without truth."""
+    """[] share of labels that equal the truth where it is known; NaN where it never is, None without any truth."""
     if truth is None:
         return None
     known = truth >= 0
@@ -52,4 +52,5 @@ def agreement(labels: Tensor, truth: Tensor | None) -> Tensor | None:
 
 def entropy(probabilities: Tensor) -> Tensor:
     """[] mean entropy of [N, C] distributions, in nats."""
-    return torch.special.entr(probabilities).sum(-1).mean()
+    mean: Tensor = torch.special.entr(probabilities).sum(-1).mean()
+    return mean

@@ -10,7 +10,6 @@ from torch import Tensor
 from mplframe.contracts.batch import Metrics
 
 
-
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     """[] share of [N, C] logits whose greatest entry is at the [N] label."""
     return (logits.detach().argmax(-1) == labels).float().mean()

@@ -54,7 +54,9 @@ class NetworkStudent(Student):
         requires: frozenset[Literal["displacement"]],
     ) -> tuple[StudentStep, Metrics]:
         self.module.train()
-        metrics = [self._backward(b, q, step, i, len(batches)) for i, (b, q) in enumerate(zip(batches, labels, strict=True))]
+        metrics = [
+            self._backward(b, q, step, i, len(batches)) for i, (b, q) in enumerate(zip(batches, labels, strict=True))
+        ]
         rate = self.learner.set_rate(step)
         gradient = self.learner.clipped(self.learner.take_gradient())
         label_part = None

@@ -105,7 +105,7 @@ class NetworkTeacher(Teacher):
                 share = 1.0 / samples if feedback.reduction == "mean" else float(self.learner.backend.world)
                 own = logits[self.labeling.teacher_view] / self.labeling.temperature
                 loss = loss + self.feedback_weight * feedback_loss(own, pseudo.labels, mine, share=share)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             start += len(pseudo.labels)
             metrics.append(found)
         rate = self.learner.set_rate(step)

@@ -55,6 +55,6 @@ class Measured(Lookahead):
 
     def pullback(self, optimizer: torch.optim.Optimizer, gradient: Tensors, vector: Tensors) -> Tensors:
         raise UserError(
-            f"{type(optimizer).__name__} has no lookahead with a derivative; use the feedback `dot` or `cosine`, one of "
-            "the optimizers sgd or rmsprop, or register a lookahead for it"
+            f"{type(optimizer).__name__} has no lookahead with a derivative; use the feedback `dot` or `cosine`, one "
+            "of the optimizers sgd or rmsprop, or register a lookahead for it"
         )

@@ -3,7 +3,7 @@
 from typing import Literal, final
 
 import torch
-from timm.optim import RMSpropTF
+from timm.optim.rmsprop_tf import RMSpropTF
 from torch import Tensor
 
 from mplframe.config.base import ComponentConfig

@@ -2,8 +2,8 @@
 
 from typing import Annotated, Literal, final
 
-from pydantic import Field, NonNegativeInt
 import torch
+from pydantic import Field, NonNegativeInt
 from torch import Tensor
 
 from mplframe.config.base import ComponentConfig

@@ -35,7 +35,9 @@ class TrainingConfig(BaseConfig):
         ema: decay of the weights' moving average per step; null keeps none.
     """
 
-    optimizer: Annotated[ComponentConfig, Kind("optimizer")] = Field(default_factory=lambda: ComponentConfig(name="sgd"))
+    optimizer: Annotated[ComponentConfig, Kind("optimizer")] = Field(
+        default_factory=lambda: ComponentConfig(name="sgd")
+    )
     schedule: Annotated[ComponentConfig, Kind("schedule")] = Field(
         default_factory=lambda: ComponentConfig(name="cosine")
     )

@@ -49,17 +49,9 @@ def networks_table(results: Mapping[str, Any]) -> RenderableType:
 
 def plan_table(cost: Mapping[str, Any]) -> RenderableType:
     """What a run would cost."""
-    stages = _table("stage", "steps", "images a step", "images", "FLOPs a step", "FLOPs", "peak memory")
+    stages = _table("stage", "steps", "images/step", "images", "FLOPs/step", "FLOPs", "peak memory")
     networks = _table(
-        "stage",
-        "network",
-        "parameters",
-        "weights",
-        "gradients",
-        "optimizer",
-        "average",
-        "activations an image",
-        "forward FLOPs an image",
+        "stage", "network", "parameters", "weights", "gradients", "optimizer", "EMA", "act./image", "FLOPs/image"
     )
     for stage in cost["stages"]:
         stages.add_row(
@@ -79,7 +71,10 @@ def plan_table(cost: Mapping[str, Any]) -> RenderableType:
                 *(size(network[f"{part}_bytes"]) for part in ("weight", "gradient", "optimizer", "ema", "activation")),
                 short(network["forward_flops"]),
             )
-    note = "One FLOP is one addition or multiplication. Peak memory is an estimate for one device: all state, and activations of one micro-batch."
+    note = (
+        "One FLOP is one addition or multiplication; FLOPs/image is a forward alone. Peak memory is an estimate for "
+        "one device: all state, and the activations (act.) of one micro-batch."
+    )
     return Group(stages, networks, note)
 
 
@@ -128,4 +123,3 @@ def _table(*columns: str) -> Table:
 
 def _percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f} %"
-

@@ -26,14 +26,14 @@ class TensorBoard(Tracker):
 
     def open(self, folder: Path, *, total_steps: int, done: int) -> None:
         # purge_step hides what a killed run wrote after its last checkpoint.
-        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1 if done else None)  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1 if done else None)
 
     def log(self, record: Record) -> None:
         assert self._writer is not None
         for name, value in {**record.values, **{f"timing/{k}": v for k, v in record.timing.items()}}.items():
-            self._writer.add_scalar(f"{record.split}/{name}", value, record.total)  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(f"{record.split}/{name}", value, record.total)
 
     def close(self) -> None:
         if self._writer is not None:
-            self._writer.close()  # type: ignore[no-untyped-call]
+            self._writer.close()
             self._writer = None

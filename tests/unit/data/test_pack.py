@@ -307,6 +307,20 @@ class TestOutput:
         assert contents(out) == before
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
+    def test_a_folder_that_appears_meanwhile_is_kept(self, tmp_path: Path) -> None:
+        def interfere(done: int, total: int) -> None:
+            (tmp_path / "out").mkdir(exist_ok=True)
+            (tmp_path / "out/other").write_text("of another process")
+
+        with pytest.raises(UserError, match="is already there"):
+            pack_splits(tmp_path / "out", labeled=reader(5), progress=interfere)
+        assert contents(tmp_path / "out") == {"other": b"of another process"}
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+    def test_overwrite_needs_nothing_to_be_there(self, tmp_path: Path) -> None:
+        pack_splits(tmp_path / "new/out", labeled=reader(5), options=PackOptions(overwrite=True))
+        assert (tmp_path / "new/out/dataset.json").is_file()
+
     def test_nothing_of_others_is_overwritten(self, tmp_path: Path) -> None:
         (tmp_path / "thesis.txt").write_text("years of work")
         with pytest.raises(UserError, match=r"has no dataset\.json, so it isn't one of ours"):
