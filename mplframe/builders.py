@@ -358,8 +358,8 @@ def _packed(folder: Path) -> WebDataset.Config:
     names = [name for name in ("labeled", "unlabeled", "test") if any(folder.glob(f"{name}-*.tar"))]
     if not names:
         raise DataError(
-            f"{folder} has no labeled-*.tar, unlabeled-*.tar or test-*.tar; give a folder made by `mplframe data pack`, "
-            "a config file, or the URL of shards"
+            f"{folder} has no labeled-*.tar, unlabeled-*.tar or test-*.tar; give a folder made by "
+            "`mplframe data pack`, a config file, or the URL of shards"
         )
     classes = folder / "classes.txt"
     urls: dict[str, Any] = {name: str(folder / f"{name}-*.tar") for name in names}
