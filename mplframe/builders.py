@@ -279,6 +279,7 @@ class Run:
             weights=config.evaluation.weights,
             metric=config.checkpoint.metric if config.checkpoint.keep_best else None,
             identity=self.identity,
+            seed=config.seed,
             keep_artifacts=keep_artifacts,
         )
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from mplframe.errors import RunError, UserError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -29,27 +32,40 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except OSError as error:
         raise explain(error, path) from error
     part = Path(name)
+    watched = _Watched(handle, "wb")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with io.BufferedWriter(watched) as file:
             write(file)
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(handle)
         part.replace(path)
         _sync_folder(path.parent)
-    except OSError as error:
-        raise explain(error, path) from error
-    except RuntimeError as error:
-        # torch's zip writer turns a failed write into a RuntimeError without an errno.
-        if "PytorchStreamWriter" in str(error) or "write" in str(error):
-            raise explain(OSError(errno.ENOSPC, str(error)), path) from error
-        raise
+    except Exception as error:
+        # Writers in C++ (torch's, Arrow's) turn a failed write into errors of their own.
+        reason = error if isinstance(error, OSError) else watched.error
+        if reason is None:
+            raise
+        raise explain(reason, path) from error
     finally:
         part.unlink(missing_ok=True)
 
 
+class _Watched(io.FileIO):
+    """A file that remembers why writing to it failed."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+
 def explain(error: OSError, path: Path) -> RunError | UserError:
     """The error to raise where writing `path` has failed."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL:
         free = shutil.disk_usage(path.parent).free / 2**20
         return RunError(
             f"the disk is full: {path} couldn't be written ({free:.1f} MiB free in {path.parent}); what was there "
@@ -75,7 +91,11 @@ def make_folder(path: Path) -> None:
             f"{path} can't be a folder: a file of that name is in the way; choose another (--out DIR)"
         ) from error
     except OSError as error:
-        raise explain(error, path / "run") from error
+        if error.errno in FULL:
+            raise explain(error, path / "checkpoint") from error
+        raise UserError(
+            f"can't make or write the folder {path}: {error.strerror}; choose another (--out DIR)"
+        ) from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -9,6 +9,13 @@ import numpy as np
 import torch
 
 
+def seed_rng(seed: int) -> None:
+    """Seed all of them, so that components which use them are as reproducible as the rest."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
 def rng_state() -> dict[str, Any]:
     """Of Python, NumPy, torch and every CUDA device, as tensors and plain values."""
     version, internal, gauss = random.getstate()

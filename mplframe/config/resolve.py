@@ -74,7 +74,8 @@ def _model(
         values[str(key)] = value if field is None else _field(field, value, (*path, key), lookup, problems)
     for key, field in model.model_fields.items():
         # Defaults name components too: they are resolved like anything that was written down.
-        if key not in values and kind_of(field) is not None and not field.is_required():
+        holds_components = kind_of(field) is not None or _nested_model(field.annotation) is not None
+        if key not in values and holds_components and not field.is_required():
             default = _plain(field.get_default(call_default_factory=True))
             values[key] = _field(field, default, (*path, key), lookup, problems)
     if len(problems) > before:
@@ -93,7 +94,7 @@ def _field(field: FieldInfo, value: Any, path: tuple[Any, ...], lookup: Lookup, 
     if kind is not None:
         if isinstance(value, list | tuple):
             return tuple(_component(kind, item, (*path, i), lookup, problems) for i, item in enumerate(value))
-        return None if value is None else _component(kind, value, path, lookup, problems)
+        return None if value is None else _component(kind, _named(field, value), path, lookup, problems)
     nested = _nested_model(field.annotation)
     if nested is not None and value is not None:
         return _model(nested, value, path, lookup, problems)
@@ -116,6 +117,14 @@ def _component(kind: str, value: Any, path: tuple[Any, ...], lookup: Lookup, pro
         problems.append(Problem(_dotted((*path, "name")), str(error)))
         return None
     return _model(config, value, path, lookup, problems)
+
+
+def _named(field: FieldInfo, value: Any) -> Any:
+    """Settings without a name are those of the field's default component."""
+    if not isinstance(value, Mapping) or "name" in value or field.is_required():
+        return value
+    default = field.get_default(call_default_factory=True)
+    return {"name": default.name, **value} if isinstance(default, ComponentConfig) else value
 
 
 def _nested_model(annotation: Any) -> type[BaseConfig] | None:

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from mplframe.checkpoint.rng import rng_state, set_rng_state
+from mplframe.checkpoint.rng import rng_state, seed_rng, set_rng_state
 from mplframe.checkpoint.store import CheckpointStore
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Batch
@@ -77,6 +77,7 @@ class Engine:
         weights: which weights are evaluated, `ema` or `raw`.
         metric: decides which checkpoint is the best; None keeps none as such.
         identity: what a checkpoint has to have in common with this run.
+        seed: of the global random generators, which only foreign components use.
         keep_artifacts: stores what a stage leaves for later ones.
     """
 
@@ -93,6 +94,7 @@ class Engine:
         weights: str,
         metric: str | None,
         identity: Mapping[str, Any],
+        seed: int,
         keep_artifacts: Callable[[RunStage, Stage], None],
     ) -> None:
         self.stages = stages
@@ -105,6 +107,7 @@ class Engine:
         self.weights = weights
         self.metric = metric
         self.identity = identity
+        self.seed = seed
         self.keep_artifacts = keep_artifacts
         self.progress = Progress()
         self.meter = Meter(backend)
@@ -119,8 +122,11 @@ class Engine:
             RunError: a loss that isn't finite, a full disk.
             Interrupted: told to stop; a checkpoint is saved.
         """
-        if checkpoint is not None:
+        if checkpoint is None:
+            seed_rng(self.seed)
+        else:
             self.progress = Progress.of(checkpoint["progress"])
+            set_rng_state(checkpoint["rng"])
         self._since = time.perf_counter()
         with polite_end() as flag:
             for index in range(self.progress.stage, len(self.stages)):
@@ -219,6 +225,7 @@ class Engine:
     def _restore(self, live: Stage, checkpoint: Mapping[str, Any]) -> None:
         restore(live, checkpoint["state"])
         self.meter.load_state_dict(checkpoint["meter"])
+        # Again: building the stage may have drawn from them.
         set_rng_state(checkpoint["rng"])
 
     def _log(self, stage: RunStage, split: str, values: Mapping[str, float], timing: Mapping[str, float]) -> None:

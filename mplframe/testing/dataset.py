@@ -1,0 +1,98 @@
+"""The contract of dataset sources."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import get_args
+
+import numpy as np
+
+from mplframe.contracts.batch import UNKNOWN
+from mplframe.contracts.data import DatasetSource, Sample, Split, SplitName
+from mplframe.testing.component import made
+
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+LIMIT = 64
+THREADS = 4
+
+
+def check_dataset(make: Callable[[], DatasetSource], *, splits: Sequence[SplitName] = SPLITS) -> None:
+    """Hold a dataset source against its contract.
+
+    Classes are known and unique; the expected splits hold samples of uint8 pixels with labels in range, known ones
+    where training or evaluation needs them; samples can be read in any order, repeatedly and from threads, and are the
+    same from a second source; the fingerprint is plain JSON and the same for the same data. At most 64 samples of a
+    split are read, spread over it.
+
+    Args:
+        make: makes the source.
+        splits: those that it has to have; any other has to be None.
+
+    Raises:
+        AssertionError: names the broken promise.
+    """
+    source, twin = made(make, DatasetSource), make()
+    classes = list(source.classes)
+    _check_classes(classes)
+    for name in SPLITS:
+        split, again = source.split(name), twin.split(name)
+        if name not in splits:
+            assert split is None, f"split({name!r}) isn't None, but the dataset has no such split"
+            continue
+        assert isinstance(split, Split), f"split({name!r}) gave {type(split).__name__}, not a Split"
+        assert isinstance(again, Split), f"split({name!r}) of a second source gave {type(again).__name__}"
+        _check_sizes(name, split)
+        _check_reading(name, split, again, len(classes))
+    prints = [json.dumps(each.fingerprint(), sort_keys=True) for each in (source, twin)]
+    assert prints[0] == prints[1], "the same data have another fingerprint the second time"
+
+
+def _check_classes(classes: list[str]) -> None:
+    assert len(classes) >= 2, f"{len(classes)} classes; a classifier needs at least two"
+    assert all(isinstance(name, str) for name in classes), f"class names must be strings: {classes}"
+    assert len(set(classes)) == len(classes), f"class names repeat: {classes}"
+
+
+def _check_sizes(name: str, split: Split) -> None:
+    sizes = list(split.group_sizes)
+    assert all(size > 0 for size in sizes), f"{name}: group sizes are {sizes}; groups without samples don't count"
+    assert len(split) == sum(sizes), f"{name}: {len(split)} samples, but the groups hold {sum(sizes)}"
+    assert len(split) > 0, f"{name}: there are no samples; give None for a split that doesn't exist"
+
+
+def _check_reading(name: str, split: Split, again: Split, classes: int) -> None:
+    numbers = np.unique(np.linspace(0, len(split) - 1, LIMIT).astype(int)).tolist()
+    samples = split.read(numbers)
+    assert len(samples) == len(numbers), f"{name}: {len(numbers)} samples were asked for, {len(samples)} came"
+    for sample in samples:
+        _check_sample(name, sample, classes, known=name != "unlabeled")
+    keys = [sample.key for sample in samples]
+    assert len(set(keys)) == len(keys), f"{name}: samples share a key"
+    _check_equal(name, "read backwards and twice", samples[::-1] * 2, split.read(numbers[::-1] * 2))
+    _check_equal(name, "from a second source", samples, again.read(numbers))
+    assert split.read([]) == [], f"{name}: reading no samples gives some"
+    with ThreadPoolExecutor(THREADS) as pool:
+        parts = list(pool.map(split.read, [numbers[i::THREADS] for i in range(THREADS)]))
+    for i, part in enumerate(parts):
+        _check_equal(name, "from several threads", samples[i::THREADS], part)
+
+
+def _check_sample(name: str, sample: Sample, classes: int, *, known: bool) -> None:
+    image, where = sample.image, f"{name}, sample {sample.key!r}"
+    assert isinstance(sample.key, str), f"{where}: the key isn't a string"
+    assert isinstance(image, np.ndarray), f"{where}: the image is {type(image).__name__}, not an array"
+    assert image.dtype == np.uint8, f"{where}: pixels are {image.dtype}, not uint8"
+    assert image.ndim == 3, f"{where}: the image is {list(image.shape)}, not [H, W, channels]"
+    assert image.shape[2] in (1, 3), f"{where}: {image.shape[2]} channels; allowed are 1 (grey) and 3 (RGB)"
+    assert isinstance(sample.label, int), f"{where}: the label is {type(sample.label).__name__}, not an int"
+    lowest = 0 if known else UNKNOWN
+    assert lowest <= sample.label < classes, f"{where}: label {sample.label} isn't in {lowest} to {classes - 1}"
+
+
+def _check_equal(name: str, how: str, expected: Sequence[Sample], found: Sequence[Sample]) -> None:
+    assert [s.key for s in found] == [s.key for s in expected], f"{name}: other samples, or another order, {how}"
+    for a, b in zip(expected, found, strict=True):
+        unchanged = a.label == b.label and np.array_equal(a.image, b.image)
+        assert unchanged, f"{name}: sample {a.key!r} has another image or label {how}"
