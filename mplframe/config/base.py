@@ -15,7 +15,7 @@ class BaseConfig(BaseModel):
     """A frozen model with strict keys. Every setting of mplframe extends it."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=False, arbitrary_types_allowed=False, ser_json_inf_nan="constants"
+        frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=False, ser_json_inf_nan="constants"
     )
 
     def dump(self) -> dict[str, Any]:

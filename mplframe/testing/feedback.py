@@ -14,8 +14,8 @@ from mplframe.contracts.feedback import Feedback, FeedbackEstimator, StudentStep
 from mplframe.testing.component import copied, made, same, stored, without_values
 from mplframe.testing.problem import UNLABELED, Problem
 
-STEPS = 6
-RESUMED_AT = 3
+STEPS = 4
+RESUMED_AT = 2
 
 
 def check_feedback(make: Callable[[], FeedbackEstimator]) -> None:

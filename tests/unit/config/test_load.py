@@ -2,7 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mplframe.config.load import dump, merge, parse, read
@@ -59,6 +59,7 @@ trees = st.dictionaries(
 )
 
 
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
 @given(trees)
 def test_what_is_dumped_is_parsed_back_unchanged(tree: dict[str, Any]) -> None:
     assert parse(dump(tree), where="here") == tree

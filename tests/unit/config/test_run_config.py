@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from mplframe.config.load import dump, parse
@@ -62,7 +62,8 @@ configs = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A failure shows the config as it was drawn: shrinking these trees takes minutes.
+@settings(max_examples=40, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
 @given(raw=configs)
 def test_a_resolved_config_survives_its_own_file(installed: Components, raw: dict[str, Any]) -> None:
     config = resolve(RunConfig, raw, installed.config)

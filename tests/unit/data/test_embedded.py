@@ -152,7 +152,7 @@ def test_fashion_mnist_that_is_missing(tmp_path: Path) -> None:
         source.split("labeled")
 
 
-@pytest.mark.slow
+@pytest.mark.debian
 def test_the_real_fashion_mnist(tmp_path: Path) -> None:
     """The Debian package's files, as a user has them."""
     source = FashionMNIST(FashionMNIST.Config(cache=str(tmp_path)))

@@ -184,6 +184,7 @@ class TestIdx:
         np.testing.assert_array_equal(reader.read(1).payload, pixels(3, 5, 4)[1][..., None])
         assert open_source(tmp_path).test.classes == ("0", "1", "2")  # though class 2 isn't in it
 
+    @pytest.mark.debian
     def test_the_real_fashion_mnist(self) -> None:
         reader = idx_folder(FASHION, "test")
         assert len(reader) == 10_000

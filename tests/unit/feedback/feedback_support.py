@@ -1,0 +1,78 @@
+"""Tiny teachers and students in float64, on inputs that make every pseudo label matter."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mplframe.contracts.batch import Batch, Samples, Tensors
+from mplframe.contracts.feedback import StudentStep
+from mplframe.learners.labeling import Labeling
+from mplframe.learners.learner import Learner
+from mplframe.learners.student import NetworkStudent
+from mplframe.learners.teacher import NetworkTeacher
+
+CLASSES, UNLABELED, LABELED = 3, 3, 6
+Optimizer = Callable[[Any], torch.optim.Optimizer]
+
+
+def network(width: int, seed: int) -> nn.Module:
+    """[N, 1, 2, 2] -> [N, 3], smooth."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        layers = nn.Sequential(nn.Flatten(), nn.Linear(4, width), nn.Tanh(), nn.Linear(width, CLASSES))
+    return layers.double()
+
+
+def batch(seed: int = 0) -> Batch:
+    """Float64 inputs; the weak view is the strong one."""
+    random = torch.Generator().manual_seed(seed)
+    unlabeled = torch.randn((UNLABELED, 1, 2, 2), generator=random, dtype=torch.float64)
+    labeled = torch.randn((LABELED, 1, 2, 2), generator=random, dtype=torch.float64)
+    labels = torch.randint(CLASSES, (LABELED,), generator=random)
+    return Batch(Samples(labeled, labeled, labels), Samples(unlabeled, unlabeled))
+
+
+def sgd(lr: float, **settings: Any) -> Optimizer:
+    return lambda parameters: torch.optim.SGD(parameters, lr=lr, **settings)
+
+
+def student(optimizer: Optimizer, *, smoothing: float = 0.0) -> NetworkStudent:
+    module = network(7, seed=1)
+    return NetworkStudent(Learner(module, optimizer(module.parameters())), label_smoothing=smoothing)
+
+
+def teacher(*, temperature: float = 1.0) -> NetworkTeacher:
+    """A teacher whose step with learning rate 1 is minus its gradient."""
+    module = network(5, seed=2)
+    learner = Learner(module, torch.optim.SGD(module.parameters(), lr=1.0))
+    return NetworkTeacher(learner, labeling=Labeling(temperature=temperature))
+
+
+def flat(tensors: Tensors | list[Tensor]) -> Tensor:
+    return torch.cat([t.detach().reshape(-1) for t in tensors])
+
+
+@dataclass
+class GivenStep(StudentStep):
+    """A step whose two vectors are given."""
+
+    gradient: Tensors
+    moved: Tensors
+    count: int = 1
+
+    @property
+    def samples(self) -> int:
+        return self.count
+
+    @property
+    def label_part(self) -> Tensors:
+        return self.moved
+
+    def labeled_gradient(self) -> Tensors:
+        return self.gradient
+
+    def inner(self, a: Tensors, b: Tensors) -> Tensor:
+        return torch.stack([(x * y).sum() for x, y in zip(a, b, strict=True)]).sum()
