@@ -14,7 +14,7 @@ from mplframe.config.base import ComponentConfig
 T = TypeVar("T")
 
 
-def made(make: Callable[[], T], contract: type[T]) -> T:
+def made(make: Callable[[], T], contract: type[Any]) -> T:
     """A fresh component, after a look at its class.
 
     Raises:
@@ -34,7 +34,8 @@ def check_config(cls: type) -> None:
     name = config.model_fields["name"]
     literal = get_args(name.annotation) if get_origin(name.annotation) is Literal else ()
     assert literal == (name.default,), (
-        f'{cls.__name__}.Config has to fix its name: `name: Literal["x"] = "x"`, not {name.annotation} = {name.default!r}'
+        f'{cls.__name__}.Config has to fix its name, as in `name: Literal["x"] = "x"`; it has {name.annotation} = '
+        f"{name.default!r}"
     )
 
 
@@ -62,7 +63,7 @@ def flat(state: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         for index, value in enumerate(state):
             yield from flat(value, f"{path}/{index}")
     else:
-        yield path, state
+        yield path or "/", state
 
 
 def same(a: Any, b: Any) -> str:

@@ -44,7 +44,7 @@ def _evaluated(evaluator: Evaluator, logits: Tensor, labels: Tensor, cut: Sequen
 
     def outputs() -> Iterator[tuple[Tensor, Tensor]]:
         nonlocal given
-        for part in zip(logits.clone().split(list(cut)), labels.clone().split(list(cut)), strict=True):
+        for part in zip(torch.split(logits.clone(), list(cut)), torch.split(labels.clone(), list(cut)), strict=True):
             before = [tensor.clone() for tensor in part]
             given += len(part[0])
             yield part

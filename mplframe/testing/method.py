@@ -3,70 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mplframe.backends.single import Single
-from mplframe.builders import Context, Maker
-from mplframe.config.base import ComponentConfig
+from mplframe.builders import Maker
 from mplframe.contracts.architecture import ImageSpec
-from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Batch, Metrics
-from mplframe.contracts.lookahead import Lookahead
 from mplframe.contracts.method import Method, Stage, StagePlan
-from mplframe.errors import UserError
 from mplframe.plugins import Components, discover
 from mplframe.testing.component import copied, made, same, stored
+from mplframe.testing.context import MemoryContext
 from mplframe.testing.problem import SPEC, random_batch
-
-NORMALISATION: dict[int, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    1: ((0.5,), (0.5,)),
-    3: ((0.5,) * 3, (0.5,) * 3),
-}
-
-
-@dataclass
-class MemoryContext:
-    """What a stage is built with, without a run folder: artifacts stay in memory.
-
-    Attributes:
-        context: the real one.
-        artifacts: what stages left, by role.
-    """
-
-    context: Context
-    artifacts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    @property
-    def backend(self) -> Backend:
-        return self.context.backend
-
-    @property
-    def spec(self) -> ImageSpec:
-        return self.context.spec
-
-    @property
-    def seed(self) -> int:
-        return self.context.seed
-
-    def make(self, kind: str, config: ComponentConfig) -> Any:
-        return self.context.make(kind, config)
-
-    def network(self, config: ComponentConfig, role: str) -> nn.Module:
-        return self.context.network(config, role)
-
-    def lookahead(self, optimizer: torch.optim.Optimizer) -> Lookahead:
-        return self.context.lookahead(optimizer)
-
-    def artifact(self, role: str) -> Mapping[str, Any]:
-        if role not in self.artifacts:
-            raise UserError(
-                f"no earlier stage left a network {role!r} (they left: {', '.join(self.artifacts) or 'none'})"
-            )
-        return self.artifacts[role]
 
 
 def check_method(
@@ -95,8 +44,7 @@ def check_method(
     plans = list(made(make, Method).stages(maker))
     _check_plans(plans)
     assert _outline(plans) == _outline(make().stages(maker)), "the same config gave another plan the second time"
-    backend = Single(Single.Config(device="cpu"))
-    context = MemoryContext(Context(backend, spec, 0, "method", maker, NORMALISATION[spec.channels]))
+    context = MemoryContext.on_the_cpu(maker, spec)
     for plan in plans:
         assert plan.steps >= 2, f"{plan.name}: give it at least 2 steps, so that it can be stopped between them"
         context.artifacts.update(_check_stage(plan, context, min(steps, plan.steps)))

@@ -37,7 +37,7 @@ def check_tracker(make: Callable[[], Tracker], folder: Path, *, read: Callable[[
     _life(make(), run, done=STEPS - 2, until=STEPS)
     _check_kept(run, read, f"after resuming from step {STEPS - 2}: records of an earlier life have to be dropped")
     _life(make(), run, done=0, until=STEPS)
-    _check_kept(run, read, "after starting over in the same folder")
+    _check_kept(run, read, "after a restart before the first checkpoint")
     _check_empty(make, folder / "empty")
     _check_progress(make, folder / "progress")
 

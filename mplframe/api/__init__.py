@@ -1,0 +1,26 @@
+"""Load, plan, run: what the command line does, for programs.
+
+config = mplframe.load("quickstart.yaml", overrides=["method.steps=100"])
+summary = mplframe.run(config, out="runs/quickstart")
+"""
+
+from mplframe.api.configs import components, from_dict, load, schema
+from mplframe.api.datasets import data_inspect, data_pack, data_verify
+from mplframe.api.runs import plan, run
+from mplframe.api.trained import Trained, evaluate, load_trained, predict
+
+__all__ = [
+    "Trained",
+    "components",
+    "data_inspect",
+    "data_pack",
+    "data_verify",
+    "evaluate",
+    "from_dict",
+    "load",
+    "load_trained",
+    "plan",
+    "predict",
+    "run",
+    "schema",
+]

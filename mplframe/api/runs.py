@@ -1,0 +1,145 @@
+"""Plan a run, and run it."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from mplframe.api.configs import components
+from mplframe.builders import Maker, Run, build_run, image_spec
+from mplframe.checkpoint.run_folder import RunFolder
+from mplframe.checkpoint.store import CheckpointStore
+from mplframe.config import load as config_files
+from mplframe.config.run import RunConfig
+from mplframe.contracts.tracker import Tracker
+from mplframe.engine.compatible import check_identity
+from mplframe.engine.cost import PlanCost, plan_cost
+from mplframe.plugins import Components
+from mplframe.report.curves import learning_curves
+
+
+def plan(config: RunConfig, *, installed: Components | None = None) -> PlanCost:
+    """What a run would cost, computed on the meta device: no data are touched and no memory is taken."""
+    make = Maker(installed or components())
+    spec = image_spec(config, make("dataset", config.data))
+    methods = [*config.baselines, config.method]
+    stages = [stage for method in methods for stage in make("method", method).stages(make)]
+    return plan_cost(
+        stages,
+        spec,
+        architecture=lambda c: make("architecture", c),
+        optimizer=lambda c: make("optimizer", c),
+    )
+
+
+def run(
+    config: RunConfig,
+    *,
+    out: str | Path | None = None,
+    resume: str = "auto",
+    installed: Components | None = None,
+    command: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Train, and leave everything in the run folder.
+
+    Args:
+        config: what to do.
+        out: the run folder; the config's by default.
+        resume: `auto`, `never`, or a checkpoint or run folder to go on from.
+        installed: what names may refer to.
+        command: what was typed, for the manifest.
+
+    Returns:
+        What `summary.json` holds.
+
+    Raises:
+        UserError: something in the config, the data or the folder has to be mended first.
+        RunError: the run failed.
+    """
+    found = installed or components()
+    folder = RunFolder(Path(out if out is not None else config.out))
+    live = build_run(config, found, folder)
+    with folder.locked():
+        live.open_data()
+        store = CheckpointStore(folder.checkpoints, keep=config.checkpoint.keep)
+        checkpoint = folder.begin(resume, store)
+        if checkpoint is not None:
+            check_identity(checkpoint["identity"], live.identity)
+        folder.write_text(folder.config, config_files.dump(config.dump()))
+        folder.write_json(folder.manifest, _manifest(live, found, command))
+        return _train(live, folder, store, checkpoint)
+
+
+def _train(
+    live: Run, folder: RunFolder, store: CheckpointStore, checkpoint: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    done = int(checkpoint["progress"]["total"]) if checkpoint else 0
+    total = sum(stage.plan.steps for stage in live.stages)
+    with _opened(live.trackers, folder.path, total, done):
+        if checkpoint:
+            _tell(live.trackers, f"resuming after step {done} of {total} in {folder.path}")
+        try:
+            progress = live.engine(folder, store).run(checkpoint)
+        finally:
+            live.backend.close()
+    summary = _summary(live, progress.results, progress.seconds, progress.images)
+    if folder.metrics.exists():
+        learning_curves(folder.metrics, folder.curves)
+    folder.write_json(folder.summary, summary)
+    return summary
+
+
+@contextmanager
+def _opened(trackers: Sequence[Tracker], folder: Path, total: int, done: int) -> Iterator[None]:
+    opened: list[Tracker] = []
+    try:
+        for tracker in trackers:
+            tracker.open(folder, total_steps=total, done=done)
+            opened.append(tracker)
+        yield
+    finally:
+        for tracker in opened:
+            tracker.close()
+
+
+def _tell(trackers: Sequence[Tracker], text: str) -> None:
+    for tracker in trackers:
+        tracker.message(text)
+
+
+def _summary(live: Run, results: Mapping[str, Any], seconds: float, images: int) -> dict[str, Any]:
+    last = live.stages[-1]
+    main = results[last.name]["networks"][last.plan.networks[0].role]
+    baselines = {
+        stage.name: results[stage.name]["networks"][stage.plan.networks[0].role]
+        for stage in live.stages
+        if not stage.main
+    }
+    return {
+        "final": main,
+        "baselines": baselines,
+        "stages": dict(results),
+        "seconds": seconds,
+        "images": images,
+        "seed": live.config.seed,
+    }
+
+
+def _manifest(live: Run, found: Components, command: Sequence[str]) -> dict[str, Any]:
+    packages = ("mplframe", "torch", "torchvision", "timm", "numpy", "webdataset", "fsspec")
+    return {
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": list(command),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "plugins": [{"name": p.name, "version": p.version, "broken": p.reason} for p in found.plugins],
+        "seed": live.config.seed,
+        "backend": {"name": live.config.backend.name, "world": live.backend.world, **live.backend.describe()},
+        "data": dict(live.source.fingerprint()),
+        "classes": list(live.source.classes),
+        "stages": [{"name": stage.name, "steps": stage.plan.steps} for stage in live.stages],
+    }

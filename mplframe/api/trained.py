@@ -1,0 +1,143 @@
+"""Networks of a finished or stopped run, to be judged or used."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from mplframe.api.configs import components, load
+from mplframe.builders import Run, build_run, open_images
+from mplframe.checkpoint.run_folder import RunFolder, find_checkpoint
+from mplframe.checkpoint.store import load as load_checkpoint
+from mplframe.data.stream import evaluation_batches
+from mplframe.engine.classify import check_suffix, classify, write_table
+from mplframe.engine.classify import schema as prediction_schema
+from mplframe.engine.compatible import restore
+from mplframe.errors import CheckpointError, UserError, nearest
+from mplframe.plugins import Components
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Networks taken from a checkpoint.
+
+    Attributes:
+        live: the run that they belong to.
+        networks: by role; the first is the one that the stage was for.
+        stage: name of the stage.
+        step: steps of it that were done.
+    """
+
+    live: Run
+    networks: Mapping[str, nn.Module]
+    stage: str
+    step: int
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Class names in index order."""
+        return self.live.source.classes
+
+
+def load_trained(
+    target: str | Path,
+    *,
+    checkpoint: str = "last",
+    overrides: Sequence[str] = (),
+    installed: Components | None = None,
+) -> Trained:
+    """The networks of a run, with the weights that it evaluates.
+
+    Args:
+        target: a run folder, or one of its checkpoints.
+        checkpoint: of a run folder: `last` or `best`.
+        overrides: changes to the run's configuration, such as `data.test=URL`.
+        installed: what names may refer to.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or it doesn't fit the run's configuration.
+    """
+    path = find_checkpoint(Path(target), checkpoint)
+    folder = RunFolder(path.resolve().parent.parent)
+    if not folder.config.exists():
+        raise CheckpointError(f"{path} isn't in a run folder: there is no {folder.config}")
+    config = load(folder.config, overrides=overrides, installed=installed)
+    live = build_run(config, installed or components(), folder)
+    payload = load_checkpoint(path)
+    stage = next((stage for stage in live.stages if stage.name == payload["stage"]), None)
+    if stage is None:
+        raise CheckpointError(f"{path} is of the stage {payload['stage']!r}, which the configuration doesn't have")
+    built = stage.plan.build(stage.context)
+    restore(built, payload["state"])
+    return Trained(live, built.networks(config.evaluation.weights), stage.name, int(payload["progress"]["step"]))
+
+
+def evaluate(
+    target: str | Path,
+    *,
+    checkpoint: str = "last",
+    overrides: Sequence[str] = (),
+    installed: Components | None = None,
+) -> dict[str, Any]:
+    """Judge the networks of a run on the test split; arguments as of `load_trained`."""
+    trained = load_trained(target, checkpoint=checkpoint, overrides=overrides, installed=installed)
+    return {"stage": trained.stage, "step": trained.step, "networks": trained.live.judge(trained.networks)}
+
+
+def predict(
+    target: str | Path,
+    images: str,
+    out: str | Path,
+    *,
+    checkpoint: str = "last",
+    role: str | None = None,
+    overrides: Sequence[str] = (),
+    installed: Components | None = None,
+) -> dict[str, Any]:
+    """Classify images into a table.
+
+    Args:
+        target: a run folder, or one of its checkpoints.
+        images: a folder of images, or the URL of shards.
+        out: a `.csv` or `.parquet` file.
+        checkpoint: of a run folder: `last` or `best`.
+        role: which network; the one that the run is for by default.
+        overrides: changes to the run's configuration.
+        installed: what names may refer to.
+
+    Returns:
+        `samples`, `role`, `stage`, and samples by predicted class.
+    """
+    check_suffix(Path(out))
+    trained = load_trained(target, checkpoint=checkpoint, overrides=overrides, installed=installed)
+    role = role or next(iter(trained.networks))
+    if role not in trained.networks:
+        raise UserError(
+            f"no network is named {role!r}{nearest(role, trained.networks)} (there are: {', '.join(trained.networks)})"
+        )
+    split = open_images(images, trained.classes)
+    settings = trained.live.config.input
+    batches = evaluation_batches(
+        split,
+        batch_size=trained.live.config.evaluation.batch_size,
+        size=settings.size,
+        channels=settings.channels,
+        fit=settings.fit,
+        eval_crop=settings.eval_crop,
+        workers=settings.workers,
+    )
+    counts: Counter[str] = Counter()
+    rows = classify(trained.networks[role], batches, trained.live.backend, trained.classes)
+    samples = write_table(Path(out), _counting(rows, counts), prediction_schema(trained.classes))
+    return {"samples": samples, "role": role, "stage": trained.stage, "classes": dict(counts), "out": str(out)}
+
+
+def _counting(rows: Iterable[Any], counts: Counter[str]) -> Iterator[Any]:
+    for batch in rows:
+        counts.update(batch.column("class").to_pylist())
+        yield batch

@@ -1,0 +1,113 @@
+"""Everything live that a run needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mplframe.builders.context import Context, image_spec, run_stages
+from mplframe.builders.maker import Maker
+from mplframe.builders.streams import Streams
+from mplframe.checkpoint.run_folder import RunFolder
+from mplframe.checkpoint.store import CheckpointStore
+from mplframe.config.run import RunConfig
+from mplframe.contracts.architecture import ImageSpec
+from mplframe.contracts.backend import Backend
+from mplframe.contracts.data import DatasetSource, SplitName
+from mplframe.contracts.method import Stage
+from mplframe.contracts.tracker import Tracker
+from mplframe.engine.judge import Judge
+from mplframe.engine.loop import Engine, Every, RunStage
+from mplframe.plugins import Components
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything live that a run needs."""
+
+    config: RunConfig
+    backend: Backend
+    source: DatasetSource
+    spec: ImageSpec
+    stages: Sequence[RunStage]
+    streams: Streams
+    judge: Judge
+    trackers: Sequence[Tracker]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint has to have in common with this run; where and how fast it runs doesn't matter."""
+        config = self.config.dump()
+        own = {key: config[key] for key in ("seed", "method", "baselines", "input")}
+        own["input"] = {k: v for k, v in own["input"].items() if k not in ("workers", "prefetch")}
+        splits = {stage: self.streams.split(stage) for stage in self._split_names()}
+        return {
+            **own,
+            "samples": {name: len(split) for name, split in splits.items()},
+            "classes": list(self.source.classes),
+        }
+
+    def open_data(self) -> None:
+        """Open every split that will be needed, so that what is missing is known before anything is done.
+
+        Raises:
+            DataError: a split is missing, empty or damaged.
+        """
+        for name in self._split_names():
+            self.streams.split(name)
+
+    def engine(self, folder: RunFolder, store: CheckpointStore) -> Engine:
+        """The loop over this run's stages."""
+        config = self.config
+
+        def keep_artifacts(stage: RunStage, live: Stage) -> None:
+            assert isinstance(stage.context, Context)
+            for role, state in live.artifacts().items():
+                folder.keep_artifact(stage.context.method, role, state)
+
+        return Engine(
+            self.stages,
+            backend=self.backend,
+            feed=self.streams,
+            judge=self.judge,
+            store=store,
+            trackers=self.trackers,
+            every=Every(config.log_every, config.evaluation.every, config.checkpoint.every),
+            weights=config.evaluation.weights,
+            metric=config.checkpoint.metric if config.checkpoint.keep_best else None,
+            identity=self.identity,
+            seed=config.seed,
+            keep_artifacts=keep_artifacts,
+        )
+
+    def _split_names(self) -> list[SplitName]:
+        unlabeled = any(stage.plan.streams.unlabeled for stage in self.stages)
+        return ["labeled", *(["unlabeled"] if unlabeled else []), "test"]  # type: ignore[list-item]
+
+
+def build_run(config: RunConfig, components: Components, folder: RunFolder | None = None) -> Run:
+    """Everything live, from a resolved config. Opens no data yet."""
+    make = Maker(components)
+    source: DatasetSource = make("dataset", config.data)
+    spec = image_spec(config, source)
+    backend: Backend = make("backend", config.backend)
+    streams = Streams(config, source, make, backend)
+    shared = {
+        "backend": backend,
+        "spec": spec,
+        "seed": config.seed,
+        "normalisation": config.input.normalisation,
+        "folder": folder,
+    }
+    evaluators = [make("evaluator", c) for c in config.evaluation.evaluators]
+    return Run(
+        config=config,
+        backend=backend,
+        source=source,
+        spec=spec,
+        stages=run_stages(config, make, shared),
+        streams=streams,
+        judge=Judge(backend, streams.test_batches, evaluators, spec.classes),
+        trackers=[make("tracker", c) for c in config.trackers],
+    )
