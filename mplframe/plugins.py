@@ -7,7 +7,7 @@ repeated where a config asks for a name that isn't there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -30,11 +30,13 @@ class PluginInfo:
         name: its distribution, or the name of its entry point where it has none.
         version: of the distribution, or the empty string.
         reason: why it is broken, or the empty string.
+        entry_point: which of the distribution's, `name = module`, or the empty string.
     """
 
     name: str
     version: str = ""
     reason: str = ""
+    entry_point: str = ""
 
 
 class Components:
@@ -85,7 +87,10 @@ class Components:
                 for k, registry in chosen.items()
                 for entry in registry
             ],
-            "plugins": [{"name": p.name, "version": p.version, "broken": p.reason} for p in self.plugins],
+            "plugins": [
+                {"name": p.name, "version": p.version, "entry_point": p.entry_point, "broken": p.reason}
+                for p in self.plugins
+            ],
         }
 
     def examine(self) -> list[str]:
@@ -94,9 +99,12 @@ class Components:
         for kind, registry in self.registries.items():
             for name in registry.names():
                 try:
-                    self.config(kind, name)
+                    own = self.config(kind, name).model_fields["name"].default
                 except UserError as error:
                     problems.append(f"{kind} {name}: {error}")
+                    continue
+                if own != name:
+                    problems.append(f"{kind} {name}: it is registered under that name, but its Config is named {own!r}")
         return problems
 
 
@@ -109,7 +117,9 @@ def discover(extra: Iterable[tuple[str, object]] = ()) -> Components:
     registries: dict[str, Registry[Any]] = {kind.kind: Registry(kind.kind, kind.contract) for kind in KINDS}
     infos = [_load(PROJECT, "", registries, lambda: builtins)]
     found = sorted(entry_points(group=GROUP), key=lambda point: point.name)
-    infos += [_load(_origin(point), _version(point), registries, point.load) for point in found]
+    for point in found:
+        info = _load(_origin(point), _version(point), registries, point.load)
+        infos.append(replace(info, entry_point=f"{point.name} = {point.value}"))
     infos += [_load(name, "", registries, lambda plugin=plugin: plugin) for name, plugin in extra]  # type: ignore[misc]
     return Components(registries, infos)
 
@@ -118,8 +128,8 @@ def _load(name: str, version: str, registries: dict[str, Registry[Any]], load: C
     """Register one plugin's components; all of them or, where any is at fault, none."""
     try:
         components = _collect(name, load())
-    except Exception as error:
-        # Loading runs foreign code; any failure is that plugin's alone and is shown, not swallowed.
+    except (Exception, SystemExit) as error:
+        # Loading runs foreign code; any failure, a call of sys.exit too, is that plugin's alone and is shown.
         reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
         return PluginInfo(name, version, reason)
     added: list[tuple[Registry[Any], str]] = []

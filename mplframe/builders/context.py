@@ -44,7 +44,9 @@ class Context:
 
     def lookahead(self, optimizer: torch.optim.Optimizer) -> Lookahead:
         registry = self.make.components["lookahead"]
-        return find_lookahead(optimizer, [registry.get(n)() for n in registry.names() if n != "measured"])
+        # Ours first: a plugin's is imported only for an optimizer that none of ours describes.
+        names = sorted((entry.origin != "mplframe", entry.name) for entry in registry if entry.name != "measured")
+        return find_lookahead(optimizer, (registry.get(name)() for _, name in names))
 
     def artifact(self, role: str) -> Mapping[str, Any]:
         if self.folder is None:

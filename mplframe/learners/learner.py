@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -19,18 +19,18 @@ from mplframe.lookahead.nesterov import Nesterov
 from mplframe.lookahead.rmsprop import RMSProp
 from mplframe.lookahead.sgd import SGD
 
-KNOWN_LOOKAHEADS: tuple[type[Lookahead], ...] = (Nesterov, SGD, RMSProp, Measured)
+KNOWN_LOOKAHEADS: tuple[type[Lookahead], ...] = (Nesterov, SGD, RMSProp)
 
 
-def find_lookahead(optimizer: torch.optim.Optimizer, candidates: Sequence[Lookahead] | None = None) -> Lookahead:
+def find_lookahead(optimizer: torch.optim.Optimizer, candidates: Iterable[Lookahead] | None = None) -> Lookahead:
     """The first lookahead that describes the optimizer; `Measured` where none does.
 
     Args:
         optimizer: any torch optimizer.
         candidates: what to choose from; those that ship by default.
     """
-    options = [cls() for cls in KNOWN_LOOKAHEADS] if candidates is None else [*candidates, Measured()]
-    return next(lookahead for lookahead in options if lookahead.accepts(optimizer))
+    options = (cls() for cls in KNOWN_LOOKAHEADS) if candidates is None else candidates
+    return next((lookahead for lookahead in options if lookahead.accepts(optimizer)), Measured())
 
 
 class Learner:

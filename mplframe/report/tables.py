@@ -106,11 +106,10 @@ def plugins_table(listing: Mapping[str, Any]) -> RenderableType:
     table = _table("kind", "name", "from", "class")
     for entry in listing["components"]:
         table.add_row(entry["kind"], entry["name"], entry["origin"], entry["path"])
-    plugins = _table("plugin", "version", "state")
+    plugins = _table("plugin", "version", "entry point", "state")
     for plugin in listing["plugins"]:
-        plugins.add_row(
-            plugin["name"], plugin["version"], f"broken: {plugin['broken']}" if plugin["broken"] else "sound"
-        )
+        state = f"broken: {plugin['broken']}" if plugin["broken"] else "sound"
+        plugins.add_row(plugin["name"], plugin["version"], plugin["entry_point"], state)
     return Group(table, plugins)
 
 

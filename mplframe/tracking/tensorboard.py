@@ -26,7 +26,7 @@ class TensorBoard(Tracker):
 
     def open(self, folder: Path, *, total_steps: int, done: int) -> None:
         # purge_step hides what a killed run wrote after its last checkpoint.
-        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1 if done else None)
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1)
 
     def log(self, record: Record) -> None:
         assert self._writer is not None

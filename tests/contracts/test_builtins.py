@@ -12,9 +12,6 @@ import pytest
 from idx_files import write_fashion
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mplframe.contracts.architecture import ImageSpec
-from mplframe.contracts.lookahead import Lookahead
-from mplframe.errors import PluginError
 from mplframe.plugins import Components, discover
 from mplframe.testing import (
     check_architecture,
@@ -32,7 +29,8 @@ from mplframe.testing import (
     named,
 )
 
-LEARNER = {"network": {"name": "small_cnn", "channels": 4, "blocks": 2, "dropout": 0.1}, "optimizer": {"name": "sgd", "lr": 0.05}}
+NETWORK = {"name": "small_cnn", "channels": 4, "blocks": 2, "dropout": 0.1}
+LEARNER = {"network": NETWORK, "optimizer": {"name": "sgd", "lr": 0.05}}
 BATCH = {"labeled": 6, "unlabeled": 8}
 STAGE = {"steps": 6, "batch": BATCH, "student": {**LEARNER, "ema": 0.9}}
 
@@ -65,7 +63,8 @@ def installed() -> Components:
 
 
 def builtins() -> list[tuple[str, str]]:
-    return [(kind, e.name) for kind, registry in installed().registries.items() for e in registry if e.origin == "mplframe"]
+    entries = [(kind, entry) for kind, registry in installed().registries.items() for entry in registry]
+    return [(kind, entry.name) for kind, entry in entries if entry.origin == "mplframe"]
 
 
 def made(kind: str, name: str, **more: Any) -> Callable[[], Any]:

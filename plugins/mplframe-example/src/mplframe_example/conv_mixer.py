@@ -2,12 +2,11 @@
 
 from typing import Annotated, Literal, final
 
-from pydantic import AfterValidator, PositiveInt
-from torch import Tensor, nn
-
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.architecture import Architecture, ImageSpec
 from mplframe.errors import UserError
+from pydantic import AfterValidator, PositiveInt
+from torch import Tensor, nn
 
 
 def _odd(kernel: int) -> int:
@@ -29,7 +28,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape -> the same."""
-        return x + self.body(x)
+        change: Tensor = self.body(x)
+        return x + change
 
 
 @final

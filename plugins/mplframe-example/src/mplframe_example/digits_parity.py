@@ -6,11 +6,10 @@ from typing import Any, Literal, final
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import NonNegativeInt, PositiveInt
-
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.data import DatasetSource, Sample, Split, SplitName
 from mplframe.errors import DataError
+from pydantic import NonNegativeInt, PositiveInt
 
 Numbers = npt.NDArray[np.int64]
 

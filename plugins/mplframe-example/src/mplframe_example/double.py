@@ -5,11 +5,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, final
 
 import torch
-from torch import Tensor, nn
-
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Batch, Tensors
+from torch import Tensor, nn
 
 
 def inner(a: Tensors, b: Tensors) -> Tensor:

@@ -3,11 +3,10 @@
 from typing import Annotated, Literal, final
 
 import torch
-from pydantic import Field
-from torch import Tensor
-
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.loss import AuxLoss, LossInputs, View
+from pydantic import Field
+from torch import Tensor
 
 
 def entropy(logits: Tensor) -> Tensor:
@@ -28,7 +27,7 @@ def entropy(logits: Tensor) -> Tensor:
 class EntropyMinimisation(AuxLoss):
     """The entropy of the predictions for one view of the unlabeled batch.
 
-    Grandvalet and Bengio, Semi-supervised learning by entropy minimization, 2004, eq. 6.
+    Grandvalet and Bengio, Semi-supervised learning by entropy minimization, 2004.
     """
 
     class Config(ComponentConfig):

@@ -2,10 +2,9 @@
 
 from typing import Literal, final
 
-from torch import Tensor
-
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.feedback import Feedback, FeedbackEstimator, StudentStep
+from torch import Tensor
 
 
 def sign(progress: Tensor) -> Tensor:
