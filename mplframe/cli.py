@@ -126,7 +126,7 @@ def config_show(
 ) -> None:
     """Print the whole configuration, defaults and overrides included."""
     from mplframe import api
-    from mplframe.config.load import dump
+    from mplframe.config.yaml12 import dump
 
     data = api.load(config, overrides=overrides or [], profile=profile).dump()
     _answer(data, as_json, lambda: dump(data).rstrip())

@@ -4,8 +4,15 @@ A `UserError` is something the user can mend (exit code 2); a `RunError` is a fa
 Each message says what was given, what is allowed and what to do next, in one paragraph.
 """
 
-from collections.abc import Iterable
+import errno
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Codes of an `OSError` that mean a full disk."""
 
 
 class MplframeError(Exception):
@@ -42,6 +49,29 @@ class PluginError(UserError):
 
 class RunError(MplframeError, RuntimeError):
     """The run failed though its input was right: a loss that isn't finite, a full disk. Exit code 1."""
+
+
+def unwritable(path: Path, error: OSError) -> RunError | UserError:
+    """The error to raise where writing `path` has failed."""
+    if error.errno in FULL:
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        return RunError(
+            f"the disk is full: {path} couldn't be written ({shutil.disk_usage(folder).free / 2**20:.1f} MiB free in "
+            f"{folder}); what was there before is untouched. Make room (`df -h` and `df -i` show where) and run the "
+            "same command again: it resumes from the last checkpoint"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return UserError(f"can't write {path}: {error.strerror}; choose a folder that you may write to (--out DIR)")
+    return RunError(f"can't write {path}: {error}")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """A block that writes `path`; where that fails, it raises what `unwritable` says."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

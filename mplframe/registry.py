@@ -76,7 +76,7 @@ class Registry(Generic[T]):
 
         Raises:
             UserError: no such name; says the nearest spelling and what is allowed.
-            PluginError: the class can't be imported or doesn't extend the contract; says whose it is.
+            PluginError: the class can't be imported or doesn't fulfil the contract; says whose it is.
         """
         entry = self._entries.get(name)
         if entry is None:
@@ -89,6 +89,11 @@ class Registry(Generic[T]):
         if not (isinstance(cls, type) and issubclass(cls, contract)):
             raise PluginError(
                 f"the {self.kind} {name!r} of plugin {entry.origin!r} ({entry.path}) doesn't extend {self.contract}"
+            )
+        if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+            raise PluginError(
+                f"the {self.kind} {name!r} of plugin {entry.origin!r} ({entry.path}) lacks what its contract asks for: "
+                f"{', '.join(missing)}"
             )
         return cast("type[T]", cls)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -29,7 +29,7 @@ def load(
     profile: str | None = None,
     installed: Components | None = None,
 ) -> RunConfig:
-    """A validated config from a YAML file.
+    """A validated config from a YAML file; without `out`, its run folder is `runs/` and the file's name.
 
     Args:
         path: the file.
@@ -40,7 +40,7 @@ def load(
     Raises:
         ConfigError: lists every problem with its path.
     """
-    raw = config_files.read(path, overrides=overrides, profile=profile)
+    raw = {"out": f"runs/{Path(path).stem}"} | config_files.read(path, overrides=overrides, profile=profile)
     return from_dict(raw, installed=installed, where=str(path))
 
 
@@ -60,7 +60,10 @@ def from_dict(
 
 
 def schema(installed: Components | None = None) -> dict[str, Any]:
-    """The JSON schema of config files, with the settings of every installed component that can be imported."""
+    """The JSON schema of config files, with the settings of every installed component.
+
+    A component that can't be used is left out with a warning.
+    """
     found = installed or components()
     named: dict[str, dict[str, Any]] = {}
     for kind, registry in found.registries.items():
@@ -69,5 +72,5 @@ def schema(installed: Components | None = None) -> dict[str, Any]:
             try:
                 named[kind][name] = found.config(kind, name)
             except MplframeError as error:
-                print(f"left out of the schema: {error}", file=sys.stderr)
+                warnings.warn(f"left out of the schema: {error}", RuntimeWarning, stacklevel=2)
     return json_schema(named)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from mplframe.api.configs import components
 from mplframe.builders import Maker, Run, build_run, image_spec
 from mplframe.checkpoint.run_folder import RunFolder
 from mplframe.checkpoint.store import CheckpointStore
-from mplframe.config import load as config_files
 from mplframe.config.run import RunConfig
+from mplframe.config.yaml12 import dump
 from mplframe.contracts.tracker import Tracker
 from mplframe.engine.compatible import check_identity
 from mplframe.engine.cost import PlanCost, plan_cost
@@ -70,7 +70,7 @@ def run(
         checkpoint = folder.begin(resume, store)
         if checkpoint is not None:
             check_identity(checkpoint["identity"], live.identity)
-        folder.write_text(folder.config, config_files.dump(config.dump()))
+        folder.write_text(folder.config, dump(config.dump()))
         folder.write_json(folder.manifest, _manifest(live, found, command))
         return _train(live, folder, store, checkpoint)
 
@@ -96,15 +96,11 @@ def _train(
 
 @contextmanager
 def _opened(trackers: Sequence[Tracker], folder: Path, total: int, done: int) -> Iterator[None]:
-    opened: list[Tracker] = []
-    try:
+    with ExitStack() as stack:
         for tracker in trackers:
             tracker.open(folder, total_steps=total, done=done)
-            opened.append(tracker)
+            stack.callback(tracker.close)
         yield
-    finally:
-        for tracker in opened:
-            tracker.close()
 
 
 def _tell(trackers: Sequence[Tracker], text: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, final
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from mplframe.config.base import ComponentConfig
@@ -43,7 +45,7 @@ class Single(Backend):
         precision: Literal["fp32", "bf16"] = "fp32"
         channels_last: bool = False
         compile: bool = False
-        threads: int | None = None
+        threads: PositiveInt | None = None
         deterministic: bool = False
 
     def __init__(self, config: Config | None = None) -> None:
@@ -99,14 +101,16 @@ class Single(Backend):
 def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UserError(f"backend.device: {name!r} is no device; give auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+    if name == "cpu":
+        return torch.device("cpu")
+    found = re.fullmatch(r"cuda(?::(\d+))?", name, re.ASCII)
+    if found is None:
+        raise UserError(f"backend.device: {name!r} is no device to train on; give auto, cpu, cuda or cuda:N")
+    index = int(found[1] or 0)
+    if index >= torch.cuda.device_count():
         raise UserError(
             f"backend.device: {name!r} was asked for, but torch {torch.__version__} sees {torch.cuda.device_count()} "
             "CUDA devices; set backend.device=auto or cpu"
         )
     # With its index, so that it compares equal to the device of the tensors on it.
-    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
+    return torch.device("cuda", index)

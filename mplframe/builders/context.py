@@ -17,6 +17,7 @@ from mplframe.contracts.architecture import Architecture, ImageSpec
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.data import DatasetSource
 from mplframe.contracts.lookahead import Lookahead
+from mplframe.contracts.method import StagePlan
 from mplframe.engine.loop import RunStage
 from mplframe.errors import CheckpointError, UserError
 from mplframe.learners.learner import find_lookahead
@@ -66,6 +67,21 @@ def image_spec(config: RunConfig, source: DatasetSource) -> ImageSpec:
     return ImageSpec(config.input.size, config.input.channels, classes)
 
 
+def check_schedules(plan: StagePlan, make: Maker) -> None:
+    """See that the schedules of a stage fit its steps, before the stages ahead of it have taken their time.
+
+    Raises:
+        UserError: one doesn't; names the stage and the network.
+    """
+    for network in plan.networks:
+        if network.schedule is None:
+            continue
+        try:
+            make("schedule", network.schedule).at(0, plan.steps)
+        except UserError as error:
+            raise UserError(f"stage {plan.name}, {network.role}: {error}") from error
+
+
 def run_stages(config: RunConfig, make: Maker, context: Mapping[str, Any]) -> list[RunStage]:
     """The stages of all baselines and of the method, with names that are unique in the run.
 
@@ -73,12 +89,16 @@ def run_stages(config: RunConfig, make: Maker, context: Mapping[str, Any]) -> li
         config: of the run.
         make: makes components.
         context: fields of `Context` that all stages share.
+
+    Raises:
+        UserError: a plan that can't be carried out, such as a warm-up longer than its stage.
     """
     stages: list[RunStage] = []
     taken: set[str] = set()
     for position, method in enumerate([*config.baselines, config.method]):
         label = f"{position}-{method.name}"
         for plan in make("method", method).stages(make):
+            check_schedules(plan, make)
             name = plan.name if plan.name not in taken else f"{plan.name}-{position}"
             taken.add(name)
             main = position == len(config.baselines)

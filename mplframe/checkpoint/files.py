@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
+from uuid import uuid4
 
-from mplframe.errors import RunError, UserError
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
+from mplframe.errors import FULL, UserError, unwritable
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -27,17 +24,16 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
         RunError: the disk is full; says how much is free. Nothing half-written is left.
         UserError: the folder isn't writable.
     """
+    part = path.with_name(f".{path.name}.{uuid4().hex[:12]}.part")
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        watched = _Watched(part, "xb")
     except OSError as error:
-        raise explain(error, path) from error
-    part = Path(name)
-    watched = _Watched(handle, "wb")
+        raise unwritable(path, error) from error
     try:
         with io.BufferedWriter(watched) as file:
             write(file)
             file.flush()
-            os.fsync(handle)
+            os.fsync(file.fileno())
         part.replace(path)
         _sync_folder(path.parent)
     except Exception as error:
@@ -45,7 +41,7 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
         reason = error if isinstance(error, OSError) else watched.error
         if reason is None:
             raise
-        raise explain(reason, path) from error
+        raise unwritable(path, reason) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -61,19 +57,6 @@ class _Watched(io.FileIO):
         except OSError as error:
             self.error = error
             raise
-
-
-def explain(error: OSError, path: Path) -> RunError | UserError:
-    """The error to raise where writing `path` has failed."""
-    if error.errno in FULL:
-        free = shutil.disk_usage(path.parent).free / 2**20
-        return RunError(
-            f"the disk is full: {path} couldn't be written ({free:.1f} MiB free in {path.parent}); what was there "
-            "before is untouched. Make room and run the same command again: it resumes from the last checkpoint"
-        )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return UserError(f"can't write {path}: {error.strerror}; choose a folder that you may write to (--out DIR)")
-    return RunError(f"can't write {path}: {error}")
 
 
 def make_folder(path: Path) -> None:
@@ -92,7 +75,7 @@ def make_folder(path: Path) -> None:
         ) from error
     except OSError as error:
         if error.errno in FULL:
-            raise explain(error, path / "checkpoint") from error
+            raise unwritable(path / "checkpoint", error) from error
         raise UserError(
             f"can't make or write the folder {path}: {error.strerror}; choose another (--out DIR)"
         ) from error

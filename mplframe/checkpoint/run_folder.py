@@ -105,6 +105,8 @@ class RunFolder:
                 raise CheckpointError(f"--resume {path}: there is no whole checkpoint in {path / 'checkpoints'}")
             path = found[0]
         payload = load(path)
+        if "progress" not in payload:
+            raise CheckpointError(f"--resume {path}: it holds a network, not a run; give a run folder or a checkpoint")
         total = int(payload["progress"]["total"])
         home = path.resolve().parent.parent
         if home != self.path.resolve():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -78,6 +79,7 @@ def load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}")
     try:
+        _check_sums(path)
         payload: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # A damaged zip or pickle can raise almost anything.
@@ -91,6 +93,14 @@ def load(path: Path) -> dict[str, Any]:
 
 def _write(content: dict[str, Any], file: BinaryIO) -> None:
     torch.save(content, file)
+
+
+def _check_sums(path: Path) -> None:
+    """`torch.load` leaves them unread: turned bits would be taken for weights."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"the checksum of {damaged} doesn't fit")
 
 
 def _line(error: Exception) -> str:

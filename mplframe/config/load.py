@@ -1,62 +1,13 @@
-"""Config files: YAML 1.2 values, inheritance by `base`, `profiles`, and `--set a.b=c` overrides."""
+"""Config files: inheritance by `base`, `profiles`, and `--set a.b=c` overrides."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from mplframe.config.yaml12 import parse
 from mplframe.errors import ConfigError, nearest
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML with the scalars of YAML 1.2: `off` and `no` are words, `1e-5` is a number."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, regexp) for tag, regexp in resolvers if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")
-    ]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^[-+]?(?:\d[\d_]*\.[\d_]*(?:[eE][-+]?\d+)?|\.\d[\d_]*(?:[eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+|\.(?:inf|nan))$"
-    ),
-    list("-+0123456789."),
-)
-
-
-def parse(text: str, *, where: str) -> Any:
-    """Plain data from YAML text.
-
-    Raises:
-        ConfigError: not YAML; says where.
-    """
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where} isn't valid YAML: {' '.join(str(error).split())}") from error
-
-
-def dump(data: Mapping[str, Any]) -> str:
-    """YAML text that `parse` reads back unchanged."""
-    text: str = yaml.dump(dict(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-    return text
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes words that older YAML readers take for booleans; writes no anchors."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
 
 
 def read(path: str | Path, *, overrides: Sequence[str] = (), profile: str | None = None) -> dict[str, Any]:
@@ -76,18 +27,27 @@ def read(path: str | Path, *, overrides: Sequence[str] = (), profile: str | None
     data = _read_with_base(Path(path), ())
     changes = [_parse_override(text) for text in overrides]
     chosen = [value for keys, value in changes if keys == ["profile"]]
-    profiles = data.pop("profiles", None) or {}
+    profiles = data.pop("profiles", None)
     for name in [*([profile] if profile else []), *chosen]:
-        if name not in profiles:
-            raise ConfigError(
-                f"{path} has no profile {name!r}{nearest(str(name), profiles)} "
-                f"(it has: {', '.join(profiles) or 'none'})"
-            )
-        data = merge(data, profiles[name] or {})
+        data = merge(data, _profile(profiles, str(name), path))
     for keys, value in changes:
         if keys != ["profile"]:
             data = _with(data, keys, value, ".".join(keys))
     return data
+
+
+def _profile(profiles: Any, name: str, path: str | Path) -> Mapping[str, Any]:
+    named = {} if profiles is None else profiles
+    if not isinstance(named, Mapping):
+        raise ConfigError(f"{path}: `profiles` holds {named!r}, not a mapping of names to settings")
+    if name not in named:
+        raise ConfigError(
+            f"{path} has no profile {name!r}{nearest(name, named)} (it has: {', '.join(map(str, named)) or 'none'})"
+        )
+    settings = {} if named[name] is None else named[name]
+    if not isinstance(settings, Mapping):
+        raise ConfigError(f"{path}: the profile {name!r} holds {settings!r}, not a mapping of settings")
+    return settings
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,11 +102,11 @@ def _with(data: Any, keys: Sequence[str], value: Any, full: str) -> Any:
     key, rest = keys[0], keys[1:]
     if isinstance(data, list | tuple):
         items = list(data)
-        if not key.isdigit() or int(key) >= len(items):
+        if not key.isdecimal() or int(key) >= len(items):
             raise ConfigError(f"--set {full}: {key!r} isn't an index of a list of {len(items)} (0 to {len(items) - 1})")
         items[int(key)] = _with(items[int(key)], rest, value, full) if rest else value
         return items
-    if isinstance(data, str) and rest:
+    if isinstance(data, str):
         data = {"name": data}  # `feedback: cosine` is short for `feedback: {name: cosine}`
     if data is not None and not isinstance(data, Mapping):
         raise ConfigError(f"--set {full}: {key!r} leads into {data!r}, which has no settings below it")

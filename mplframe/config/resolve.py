@@ -67,26 +67,30 @@ def _model(
     if not isinstance(raw, Mapping):
         problems.append(Problem(_dotted(path), f"expected a mapping of settings, got {_short(raw)}"))
         return None
-    before = len(problems)
-    values: dict[str, Any] = {}
-    for key, value in raw.items():
-        field = model.model_fields.get(str(key))
-        values[str(key)] = value if field is None else _field(field, value, (*path, key), lookup, problems)
-    for key, field in model.model_fields.items():
-        # Defaults name components too: they are resolved like anything that was written down.
-        holds_components = kind_of(field) is not None or _nested_model(field.annotation) is not None
-        if key not in values and holds_components and not field.is_required():
-            default = _plain(field.get_default(call_default_factory=True))
-            values[key] = _field(field, default, (*path, key), lookup, problems)
-    if len(problems) > before:
-        # Keys below are already in the list; still report what this level alone can see.
-        problems.extend(_unknown_keys(model, values, path))
-        return None
+    values: dict[str, Any] = {**_component_defaults(model), **{str(key): value for key, value in raw.items()}}
+    wrong = set()
+    for key, value in values.items():
+        before = len(problems)
+        if (field := model.model_fields.get(key)) is not None:
+            values[key] = _field(field, value, (*path, key), lookup, problems)
+        if len(problems) > before:
+            wrong.add(key)
     try:
-        return model.model_validate(values)
+        # What is wrong below is already in the list; an object fits no field, so that only the others are judged.
+        return model.model_validate({**values, **{key: object() for key in wrong}})
     except ValidationError as error:
-        problems.extend(_translate(model, item, path) for item in error.errors(include_url=False))
+        found = (item for item in error.errors(include_url=False) if not wrong.intersection(item["loc"][:1]))
+        problems.extend(_translate(model, item, path) for item in found)
         return None
+
+
+def _component_defaults(model: type[BaseConfig]) -> dict[str, Any]:
+    """Defaults that name components, as plain data: they are resolved like anything that was written down."""
+    return {
+        key: _plain(field.get_default(call_default_factory=True))
+        for key, field in model.model_fields.items()
+        if not field.is_required() and (kind_of(field) is not None or _nested_model(field.annotation) is not None)
+    }
 
 
 def _field(field: FieldInfo, value: Any, path: tuple[Any, ...], lookup: Lookup, problems: list[Problem]) -> Any:
@@ -136,10 +140,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, BaseConfig):
         return value.dump()
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _unknown_keys(model: type[BaseConfig], values: Mapping[str, Any], path: tuple[Any, ...]) -> list[Problem]:
-    return [_unknown(model, key, (*path, key)) for key in values if key not in model.model_fields]
 
 
 def _unknown(model: type[BaseConfig], key: str, path: tuple[Any, ...]) -> Problem:

@@ -94,7 +94,7 @@ class RunConfig(BaseConfig):
 
     Attributes:
         seed: of everything random. The same seed, config and data give the same numbers.
-        out: the run folder; `--out` wins over it.
+        out: the run folder; `--out` wins over it. A config file without it gets `runs/` and the file's name.
         method: what is trained and how.
         baselines: methods trained before it on the same data, reported beside it.
         data: the dataset source.

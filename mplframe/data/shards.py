@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, final
 
 from pydantic import Field, NonNegativeInt
 
@@ -23,6 +23,7 @@ PARALLEL_COPIES = 8
 URLs = str | list[str]
 
 
+@final
 class WebDataset(DatasetSource):
     """Shards of `KEY.jpg` beside `KEY.cls` or `KEY.json`, found by URL.
 

@@ -114,26 +114,30 @@ def plan_cost(
         key = repr(planned.architecture)
         if key not in probes:
             probes[key] = probe(architecture(planned.architecture), spec, name=planned.architecture.name)
-        return network_cost(planned, probes[key], optimizer(planned.optimizer))
+        return network_cost(planned, probes[key], optimizer(planned.optimizer) if planned.optimizer else None)
 
     return PlanCost(tuple(stage_cost(stage, [cost(network) for network in stage.networks]) for stage in stages))
 
 
-def network_cost(planned: PlannedNetwork, found: Probe, optimizer: OptimizerFactory) -> NetworkCost:
-    """What a network with its optimizer costs.
+def network_cost(planned: PlannedNetwork, found: Probe, optimizer: OptimizerFactory | None) -> NetworkCost:
+    """What a network with its optimizer costs; without one it isn't trained and needs no gradients.
 
     Raises:
         UserError: the optimizer can't step on the meta device.
     """
     parameters, buffers = list(found.network.parameters()), list(found.network.buffers())
     weight_bytes = total_bytes([*parameters, *buffers])
+    gradients = state = 0
+    if optimizer is not None and planned.optimizer is not None:
+        gradients = total_bytes(p for p in parameters if p.requires_grad)
+        state = optimizer_bytes(found.network, optimizer, name=planned.optimizer.name)
     return NetworkCost(
         role=planned.role,
         parameters=sum(p.numel() for p in parameters),
         buffers=sum(b.numel() for b in buffers),
         weight_bytes=weight_bytes,
-        gradient_bytes=total_bytes(p for p in parameters if p.requires_grad),
-        optimizer_bytes=optimizer_bytes(found.network, optimizer, name=planned.optimizer.name),
+        gradient_bytes=gradients,
+        optimizer_bytes=state,
         ema_bytes=weight_bytes if planned.ema else 0,
         forward_flops=found.forward_flops,
         activation_bytes=found.activation_bytes,

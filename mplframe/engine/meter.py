@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from statistics import pstdev
 
 from torch import Tensor
 
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Metrics
 from mplframe.errors import RunError
-
-WATCHED = ("loss", "h")
-"""Last parts of the names of metrics that have to be finite."""
 
 
 class Meter:
@@ -35,7 +33,7 @@ class Meter:
         """
         fetched = self._backend.fetch([value for _, value in self._pending])
         for (name, _), value in zip(self._pending, fetched, strict=True):
-            if name.rpartition("/")[2].endswith(WATCHED) and not math.isfinite(value):
+            if _watched(name) and not math.isfinite(value):
                 raise RunError(
                     f"{name} is {value} by step {step}: training has diverged. Lower the learning rate or the weight "
                     "of the feedback, add a warm-up, or limit the gradient (`clip`); earlier checkpoints are whole"
@@ -44,13 +42,14 @@ class Meter:
         self._pending.clear()
 
     def means(self, step: int) -> dict[str, float]:
-        """The mean of each metric since the last call; metrics that were never known are left out.
+        """The mean of each metric since the last call, and the deviation of `h`; what was never known is left out.
 
         Raises:
             RunError: as `check`.
         """
         self.check(step)
         means = {name: _mean(values) for name, values in self._values.items()}
+        means |= {f"{name}_deviation": pstdev(values) for name, values in self._values.items() if _last(name) == "h"}
         self._values.clear()
         return {name: mean for name, mean in means.items() if not math.isnan(mean)}
 
@@ -62,6 +61,15 @@ class Meter:
     def load_state_dict(self, state: Mapping[str, list[float]]) -> None:
         """Take back what `state_dict` gave."""
         self._values = {name: list(values) for name, values in state.items()}
+
+
+def _watched(name: str) -> bool:
+    """Whether the metric has to be finite: losses and the feedback h."""
+    return _last(name) in ("loss", "h") or name.endswith("_loss")
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _mean(values: list[float]) -> float:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
-from typing import Any, Literal, TextIO, final
+from typing import Any, Literal, final
 
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.tracker import Record, Tracker
+from mplframe.errors import writing
 
 FILE = "metrics.jsonl"
 
 
 def flat(record: Record) -> dict[str, Any]:
-    """The record as one object: its metrics beside where they belong, what differs from run to run under `timing`."""
+    """The record as one object: its metrics beside where they belong, what differs from run to run under `timing`.
+
+    JSON has no infinity and no NaN: a metric that isn't finite is null.
+    """
     where = {"step": record.step, "total": record.total, "stage": record.stage, "split": record.split}
-    return {**where, **record.values, "timing": dict(record.timing)}
+    values = {name: value if math.isfinite(value) else None for name, value in record.values.items()}
+    return {**where, **values, "timing": dict(record.timing)}
 
 
 @final
@@ -29,30 +35,30 @@ class JsonLines(Tracker):
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or self.Config()
-        self._file: TextIO | None = None
+        self._path: Path | None = None
 
     def open(self, folder: Path, *, total_steps: int, done: int) -> None:
-        path = folder / FILE
+        self._path = path = folder / FILE
         kept = _kept(path, done) if path.exists() and done else []
         part = path.with_suffix(".part")
-        part.write_text("".join(kept), encoding="utf-8")
-        part.replace(path)
-        self._file = path.open("a", encoding="utf-8")
+        with writing(path):
+            part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            part.replace(path)
 
     def log(self, record: Record) -> None:
-        assert self._file is not None
-        self._file.write(json.dumps(flat(record)) + "\n")
-        self._file.flush()
+        assert self._path is not None
+        line = json.dumps(flat(record), allow_nan=False)
+        # Opened for each record: a file that stays open would fail once more where it is closed.
+        with writing(self._path), self._path.open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._path = None
 
 
 def _kept(path: Path, done: int) -> list[str]:
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+    for line in path.read_text(encoding="utf-8").splitlines():
         try:
             total = json.loads(line)["total"]
         except ValueError:

@@ -9,6 +9,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.tracker import Record, Tracker
+from mplframe.errors import writing
 
 
 @final
@@ -26,14 +27,17 @@ class TensorBoard(Tracker):
 
     def open(self, folder: Path, *, total_steps: int, done: int) -> None:
         # purge_step hides what a killed run wrote after its last checkpoint.
-        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1)
+        with writing(folder / "tensorboard"):
+            self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1)
 
     def log(self, record: Record) -> None:
         assert self._writer is not None
-        for name, value in {**record.values, **{f"timing/{k}": v for k, v in record.timing.items()}}.items():
-            self._writer.add_scalar(f"{record.split}/{name}", value, record.total)
+        with writing(Path(self._writer.log_dir)):
+            for name, value in {**record.values, **{f"timing/{k}": v for k, v in record.timing.items()}}.items():
+                self._writer.add_scalar(f"{record.split}/{name}", value, record.total)
 
     def close(self) -> None:
         if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+            writer, self._writer = self._writer, None
+            with writing(Path(writer.log_dir)):
+                writer.close()

@@ -39,7 +39,9 @@ def test_the_newcomer_is_to_blame_for_a_name_taken_twice() -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_and_all() -> None:
-    with pytest.raises(UserError, match=r"no feedback is named 'cosin'; did you mean 'cosine'\? \(installed: cosine, dot;"):
+    with pytest.raises(
+        UserError, match=r"no feedback is named 'cosin'; did you mean 'cosine'\? \(installed: cosine, dot;"
+    ):
         registry(dot=Dot, cosine=Cosine).get("cosin")
 
 
@@ -58,6 +60,7 @@ def test_a_name_can_be_forgotten_and_taken_again() -> None:
         ("mplframe.feedback.dot", "AttributeError"),
         ("mplframe.feedback.dot:dot", "doesn't extend mplframe.contracts.feedback:FeedbackEstimator"),
         (int, "doesn't extend mplframe.contracts.feedback:FeedbackEstimator"),
+        (FeedbackEstimator, "lacks what its contract asks for: estimate"),
     ],
 )
 def test_what_cannot_be_used_is_named_with_its_owner(target: type | str, reason: str) -> None:

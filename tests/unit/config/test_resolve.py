@@ -17,7 +17,13 @@ def problems(**raw: Any) -> list[str]:
 
 
 def test_a_component_gets_its_own_config_at_every_depth() -> None:
-    config = small(method={"name": "mpl", "steps": 3, "feedback": {"name": "baseline", "inner": {"name": "cosine", "epsilon": 0.5}}})
+    config = small(
+        method={
+            "name": "mpl",
+            "steps": 3,
+            "feedback": {"name": "baseline", "inner": {"name": "cosine", "epsilon": 0.5}},
+        }
+    )
     assert config.method == MPLConfig(steps=3, feedback=BaselineConfig(inner=CosineConfig(epsilon=0.5)))
     assert type(config.method.feedback.inner) is CosineConfig
 
@@ -54,7 +60,8 @@ def test_an_unknown_key_is_named_with_its_nearest_spelling_and_what_is_allowed()
 @pytest.mark.parametrize(
     ("raw", "path"),
     [
-        ({"method": {"name": "mpl", "steps": 3, "feedback": {"name": "baseline", "inner": {"name": "cosine", "decay": 1}}}},
+        ({"method": {"name": "mpl", "steps": 3,
+                     "feedback": {"name": "baseline", "inner": {"name": "cosine", "decay": 1}}}},
          "method.feedback.inner.decay: unknown key"),
         ({"method": {"name": "mpl", "steps": 3, "feedback": {"name": "baseline", "decay": 1.0}}},
          "method.feedback.decay: input should be less than 1, got 1.0"),

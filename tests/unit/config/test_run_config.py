@@ -4,9 +4,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from mplframe.config.load import dump, parse
 from mplframe.config.resolve import resolve
 from mplframe.config.run import RunConfig
+from mplframe.config.yaml12 import dump, parse
 from mplframe.errors import ConfigError
 from mplframe.plugins import Components, discover
 
@@ -31,12 +31,21 @@ feedbacks = st.recursive(
     lambda inner: component("baseline", inner=inner, decay=small),
     max_leaves=3,
 )
-optimizers = component("sgd", lr=small, weight_decay=small) | component("rmsprop", eps=small) | component("lars", trust=small)
+optimizers = (
+    component("sgd", lr=small, weight_decay=small) | component("rmsprop", eps=small) | component("lars", trust=small)
+)
 schedules = component("constant") | component("cosine", warmup=st.integers(0, 5))
 networks = component("small_cnn", channels=count) | component("mlp", hidden=st.lists(count, max_size=2))
-losses = component("supervised", weight=small) | component("label_smoothing") | component("uda", ramp=count, threshold=small)
+losses = (
+    component("supervised", weight=small) | component("label_smoothing") | component("uda", ramp=count, threshold=small)
+)
 augmentations = component("flip") | component("cutout") | component("crop", padding=st.integers(0, 4))
-training: dict[str, Any] = {"optimizer": optimizers, "schedule": schedules, "clip": st.none() | small, "ema": st.none() | small}
+training: dict[str, Any] = {
+    "optimizer": optimizers,
+    "schedule": schedules,
+    "clip": st.none() | small,
+    "ema": st.none() | small,
+}
 learner = st.fixed_dictionaries({"network": networks}, optional=training)
 supervised = st.fixed_dictionaries({"name": st.just("supervised"), "steps": count, "student": learner})
 teacher = st.fixed_dictionaries({"network": networks}, optional={**training, "losses": st.lists(losses, max_size=2)})
@@ -49,7 +58,8 @@ configs = st.fixed_dictionaries(
         "method": mpl | supervised,
         "data": st.just("digits"),
         "input": st.fixed_dictionaries(
-            {"size": count, "channels": st.just(1)}, optional={"weak": st.lists(augmentations, max_size=2), "eval_crop": small}
+            {"size": count, "channels": st.just(1)},
+            optional={"weak": st.lists(augmentations, max_size=2), "eval_crop": small},
         ),
     },
     optional={
@@ -92,7 +102,8 @@ def test_normalisation_defaults_to_imagenet_for_rgb(installed: Components) -> No
 
 
 @pytest.mark.parametrize(
-    ("sizes", "wrong"), [({"labeled": 6, "accumulate": 4}, "labeled = 6"), ({"unlabeled": 3, "accumulate": 2}, "unlabeled = 3")]
+    ("sizes", "wrong"),
+    [({"labeled": 6, "accumulate": 4}, "labeled = 6"), ({"unlabeled": 3, "accumulate": 2}, "unlabeled = 3")],
 )
 def test_batches_that_cannot_be_cut_are_refused(installed: Components, sizes: dict[str, int], wrong: str) -> None:
     uda = {"name": "uda", "steps": 3, "student": {"network": "small_cnn"}, "batch": sizes}

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from mplframe.config.load import parse
 from mplframe.config.schema import json_schema
+from mplframe.config.yaml12 import parse
 from mplframe.plugins import discover
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
@@ -19,7 +19,10 @@ QUICKSTART = next(path for path in EXAMPLES if path.stem == "quickstart")
 def schema() -> dict[str, Any]:
     installed = discover()
     return json_schema(
-        {kind: {n: installed.config(kind, n) for n in registry.names()} for kind, registry in installed.registries.items()}
+        {
+            kind: {n: installed.config(kind, n) for n in registry.names()}
+            for kind, registry in installed.registries.items()
+        }
     )
 
 
