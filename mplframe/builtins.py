@@ -19,6 +19,7 @@ def mplframe_augmentation() -> Components:
         "crop": "mplframe.augmentation.crop:Crop",
         "cutout": "mplframe.augmentation.cutout:Cutout",
         "flip": "mplframe.augmentation.flip:Flip",
+        "noise": "mplframe.augmentation.noise:Noise",
         "randaugment": "mplframe.augmentation.randaugment:RandAugment",
     }
 
@@ -33,6 +34,7 @@ def mplframe_dataset() -> Components:
     return {
         "digits": "mplframe.data.embedded:Digits",
         "fashion_mnist": "mplframe.data.embedded:FashionMNIST",
+        "two_moons": "mplframe.data.two_moons:TwoMoons",
         "webdataset": "mplframe.data.shards:WebDataset",
     }
 
@@ -48,13 +50,18 @@ def mplframe_feedback() -> Components:
         "baseline": "mplframe.feedback.baseline:Baseline",
         "cosine": "mplframe.feedback.cosine:Cosine",
         "dot": "mplframe.feedback.dot:Dot",
+        "exact": "mplframe.feedback.exact:Exact",
         "off": "mplframe.feedback.off:Off",
+        "per_example": "mplframe.feedback.per_example:PerExample",
+        "taylor": "mplframe.feedback.taylor:Taylor",
     }
 
 
 @hookimpl
 def mplframe_lookahead() -> Components:
     return {
+        "adam": "mplframe.lookahead.adam:Adam",
+        "lars": "mplframe.lookahead.lars:LARS",
         "measured": "mplframe.lookahead.measured:Measured",
         "nesterov": "mplframe.lookahead.nesterov:Nesterov",
         "rmsprop": "mplframe.lookahead.rmsprop:RMSProp",
@@ -75,6 +82,7 @@ def mplframe_loss() -> Components:
 def mplframe_method() -> Components:
     return {
         "mpl": "mplframe.methods.mpl:MetaPseudoLabels",
+        "pseudo_label": "mplframe.methods.pseudo_label:PseudoLabeling",
         "supervised": "mplframe.methods.supervised:SupervisedLearning",
         "uda": "mplframe.methods.uda:UnsupervisedDataAugmentation",
     }
@@ -83,6 +91,8 @@ def mplframe_method() -> Components:
 @hookimpl
 def mplframe_optimizer() -> Components:
     return {
+        "adam": "mplframe.optimizers.adam:Adam",
+        "adamw": "mplframe.optimizers.adamw:AdamW",
         "lars": "mplframe.optimizers.lars:LARS",
         "rmsprop": "mplframe.optimizers.rmsprop:RMSProp",
         "sgd": "mplframe.optimizers.sgd:SGD",

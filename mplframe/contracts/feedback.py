@@ -18,18 +18,30 @@ class Feedback:
     """How much the pseudo labels of this step helped the student.
 
     Attributes:
-        h: [] one coefficient for the batch, or [N] one for each sample. Positive makes the label more likely.
-        reduction: how the teacher's [N] cross entropies are reduced before they are weighted: with `sum`, a teacher
-            loss `sum_i h_i CE_i` has the gradient of the student's labeled loss as its expectation; `mean` is the
-            papers' 1/N of it (MPL v4, eq. 12, where CE is the batch average).
+        h: [] one coefficient for the batch or [N] one for each sample: positive makes the label that was given more
+            likely. Or [N, C] one for each entry q_ic of the pseudo-label distributions: the teacher climbs
+            `sum_ic h_ic q_ic`, whatever labels were drawn. N are the samples of this process.
+        reduction: how the terms of the samples are reduced: with `sum` the teacher's expected gradient is that of the
+            student's labeled loss; `mean` is the papers' 1/N of it (MPL v4, eq. 12, where CE is the batch average).
     """
 
     h: Tensor
     reduction: Literal["sum", "mean"]
 
 
+Requirement = Literal["displacement", "old_weights", "old_loss"]
+"""What a student keeps of its step for the estimator: `displacement` for `label_part`; `old_weights` for `pullback` and
+`sensitivity`; `old_loss` for `labeled_loss_before`. What isn't asked for costs nothing."""
+
+Derivative = Literal["forward", "differences"]
+"""How a directional derivative is taken: by forward-mode differentiation, or by central differences."""
+
+
 class StudentStep(ABC):
-    """What an estimator may ask about the step that the student has just made from theta to theta'."""
+    """What an estimator may ask about the step that the student has just made from theta to theta'.
+
+    What the estimator hasn't listed among its requirements raises an AssertionError.
+    """
 
     metrics: Metrics
     """What was seen on the way to the labeled gradient: 0-d tensors by name, empty before it is asked for."""
@@ -37,20 +49,49 @@ class StudentStep(ABC):
     @property
     @abstractmethod
     def samples(self) -> int:
-        """N, the number of pseudo-labeled samples in the step (of all ranks and micro-batches)."""
+        """The number of pseudo-labeled samples in the step (of all processes and micro-batches)."""
+
+    @property
+    @abstractmethod
+    def labels(self) -> Tensor:
+        """[N] int64 or [N, C] probabilities: what the student was trained on, in this process."""
 
     @property
     @abstractmethod
     def label_part(self) -> Tensors:
-        """`f(g) - f(0)`: the part of the displacement that depends on the pseudo labels. One tensor a parameter.
-
-        Raises:
-            AssertionError: the estimator didn't list `displacement` among its requirements.
-        """
+        """`f(g) - f(0)`: the part of the displacement that depends on the pseudo labels. One tensor a parameter."""
 
     @abstractmethod
     def labeled_gradient(self) -> Tensors:
         """`v`: the gradient of the labeled loss at theta'. One tensor a parameter. Computed once."""
+
+    @abstractmethod
+    def pullback(self, vector: Tensors) -> Tensors:
+        """`J_f(g)^T vector`: from a gradient with respect to theta' to one with respect to g.
+
+        Raises:
+            UserError: the optimizer has no lookahead with a derivative.
+        """
+
+    @abstractmethod
+    def sensitivity(self, direction: Tensors, *, derivative: Derivative = "forward") -> Tensor:
+        """[N, C] `<direction, dg / dq_ic>`: how the gradient g answers to the pseudo-label distributions q.
+
+        With `pullback(labeled_gradient())` as the direction it is the derivative of the labeled loss at theta' with
+        respect to q_ic. One directional derivative of the student at theta gives all of it.
+
+        Raises:
+            UserError: the network has no forward-mode derivative.
+        """
+
+    @property
+    @abstractmethod
+    def labeled_loss_before(self) -> Tensor:
+        """[] the labeled loss at theta."""
+
+    @abstractmethod
+    def labeled_loss(self) -> Tensor:
+        """[] the labeled loss at theta', on the same samples, in the same mode and with the same dropout."""
 
     @abstractmethod
     def inner(self, a: Tensors, b: Tensors) -> Tensor:
@@ -62,10 +103,12 @@ class FeedbackEstimator(ABC):
 
     Attributes:
         requires: what the student has to keep for it; an estimator that needs nothing costs nothing.
+        soft: whether it says something where pseudo labels are distributions rather than classes.
     """
 
     Config: type[ComponentConfig]
-    requires: frozenset[Literal["displacement"]] = frozenset({"displacement"})
+    requires: frozenset[Requirement] = frozenset({"displacement"})
+    soft: bool = False
 
     @abstractmethod
     def estimate(self, step: StudentStep) -> Feedback | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
 from mplframe.contracts.batch import Batch, Metrics
-from mplframe.contracts.feedback import Feedback, StudentStep
+from mplframe.contracts.feedback import Feedback, Requirement, StudentStep
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Student(ABC):
         labels: Sequence[PseudoLabels],
         step: int,
         *,
-        requires: frozenset[Literal["displacement"]],
+        requires: frozenset[Requirement],
     ) -> tuple[StudentStep, Metrics]:
         """One optimizer step on the pseudo labels, and what feedback estimators may ask about it."""
 

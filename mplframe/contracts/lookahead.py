@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.batch import Tensors
+
+Map = Callable[[Tensors], Tensors]
 
 
 class Lookahead(ABC):
@@ -32,5 +35,8 @@ class Lookahead(ABC):
         """`f(g) - f(0)`: what the gradient adds to a step that would have been made without it."""
 
     @abstractmethod
-    def pullback(self, optimizer: torch.optim.Optimizer, gradient: Tensors, vector: Tensors) -> Tensors:
-        """`J_f(g)^T vector`: from a gradient with respect to theta' to one with respect to g."""
+    def pullback(self, optimizer: torch.optim.Optimizer, gradient: Tensors) -> Map:
+        """`J_f(g)^T`: from a gradient with respect to theta' to one with respect to g.
+
+        The map holds all that it needs of the optimizer: it is asked for before the step and used after it.
+        """

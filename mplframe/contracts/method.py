@@ -50,19 +50,21 @@ class Pass:
 
 @dataclass(frozen=True)
 class PlannedNetwork:
-    """A network that a stage trains, for `mplframe plan`.
+    """A network that a stage uses, for `mplframe plan`.
 
     Attributes:
         role: such as `teacher`.
         architecture: its settings.
-        optimizer: settings of its optimizer.
+        optimizer: settings of its optimizer; None for a network that isn't trained.
         ema: whether an average of its weights is kept.
+        schedule: settings of its learning rate's schedule, if any.
     """
 
     role: str
     architecture: ComponentConfig
-    optimizer: ComponentConfig
+    optimizer: ComponentConfig | None
     ema: bool = False
+    schedule: ComponentConfig | None = None
 
 
 class Stage(ABC):
@@ -141,7 +143,7 @@ class StagePlan:
         name: unique within the method, such as `mpl`.
         steps: how many.
         streams: what each step is fed.
-        networks: what is trained; the first is the one that the stage is for.
+        networks: what is trained or asked; the first is the one that the stage is for.
         passes: what each step computes.
         build: makes the live stage.
     """

@@ -16,7 +16,8 @@ class Baseline(FeedbackEstimator):
     """`h - b`, where b is the moving average of h before this step.
 
     A baseline that doesn't depend on the labels leaves the expected gradient as it is and lowers its variance. The
-    first step has no past to compare with: its b is its own h, so that its feedback is 0.
+    first step has no past to compare with: its b is its own h, so that its feedback is 0. Around `exact` it changes
+    nothing: the entries of a distribution sum to 1 whatever the teacher does.
     """
 
     class Config(ComponentConfig):
@@ -35,6 +36,7 @@ class Baseline(FeedbackEstimator):
         self.config = config or self.Config()
         self.inner = inner
         self.requires = inner.requires
+        self.soft = inner.soft
         self._average: torch.Tensor | None = None
 
     def estimate(self, step: StudentStep) -> Feedback | None:

@@ -20,13 +20,14 @@ def cosine(labeled_gradient: Tensors, label_part: Tensors, inner: Inner, *, epsi
         labeled_gradient: v, the gradient of the labeled loss at theta', one tensor a parameter.
         label_part: `f(g) - f(0)`, the label-dependent part of the displacement theta' - theta.
         inner: `<a, b>` over all tensors.
-        epsilon: least product of the squared norms; where either vector vanishes, h is 0.
+        epsilon: least product of the norms; where either vector vanishes, h is 0.
 
     Returns:
         [] positive where the labels helped.
     """
-    squares = inner(labeled_gradient, labeled_gradient) * inner(label_part, label_part)
-    return -inner(labeled_gradient, label_part) / squares.clamp_min(epsilon).sqrt()
+    # Norm by norm: in float32 the product of the squares would leave its range.
+    norms = inner(labeled_gradient, labeled_gradient).sqrt() * inner(label_part, label_part).sqrt()
+    return -inner(labeled_gradient, label_part) / norms.clamp_min(epsilon)
 
 
 @final
@@ -37,7 +38,7 @@ class Cosine(FeedbackEstimator):
         """Settings.
 
         Attributes:
-            epsilon: least product of the two squared norms.
+            epsilon: least product of the two norms.
         """
 
         name: Literal["cosine"] = "cosine"

@@ -11,6 +11,7 @@ class Off(FeedbackEstimator):
     """The teacher hears nothing from the student, and nothing is computed for it."""
 
     requires = frozenset()
+    soft = True
 
     class Config(ComponentConfig):
         """No settings."""

@@ -26,26 +26,35 @@ class Labeling:
     """How pseudo labels are made.
 
     Attributes:
-        kind: `sampled` from the teacher's distribution (MPL v4, algorithm 1), or `argmax` of it.
+        kind: `sampled` from the teacher's distribution (MPL v4, algorithm 1), `argmax` of it, or `soft`: the
+            distribution itself (MPL v1). An estimator of one h for a label is unbiased where labels are sampled; to an
+            argmax, which has no derivative, it is a heuristic; soft labels need `exact`.
         temperature: the logits are divided by it.
         teacher_view: which view of the unlabeled samples the teacher labels.
         student_view: which view the student learns the label on.
     """
 
-    kind: Literal["sampled", "argmax"] = "sampled"
+    kind: Literal["sampled", "argmax", "soft"] = "sampled"
     temperature: float = 1.0
     teacher_view: View = "strong"
     student_view: View = "strong"
 
     def labels(self, logits: Tensor, noise: Tensor) -> Tensor:
-        """[N] int64 from [N, C] logits that are already divided by the temperature."""
+        """[N] int64, or [N, C] where they are soft, from [N, C] logits that are already divided by the temperature."""
+        if self.kind == "soft":
+            return logits.softmax(-1) if logits.dtype == torch.float64 else logits.float().softmax(-1)
         return sample(logits, noise) if self.kind == "sampled" else logits.argmax(-1)
 
 
 def agreement(labels: Tensor, truth: Tensor | None) -> Tensor | None:
-    """[] share of labels that equal the truth where it is known; NaN where it never is, None without any truth."""
+    """[] share of labels that equal the truth where it is known; NaN where it never is, None without any truth.
+
+    Of soft labels the most probable class counts.
+    """
     if truth is None:
         return None
+    if labels.is_floating_point():
+        labels = labels.argmax(-1)
     known = truth >= 0
     return ((labels == truth) & known).sum() / known.sum().float()
 

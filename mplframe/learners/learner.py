@@ -12,14 +12,16 @@ from torch import Tensor, nn
 from mplframe.backends.single import Single
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Tensors
-from mplframe.contracts.lookahead import Lookahead
+from mplframe.contracts.lookahead import Lookahead, Map
 from mplframe.contracts.optimizer import Schedule
+from mplframe.lookahead.adam import Adam
+from mplframe.lookahead.lars import LARS
 from mplframe.lookahead.measured import Measured
 from mplframe.lookahead.nesterov import Nesterov
 from mplframe.lookahead.rmsprop import RMSProp
 from mplframe.lookahead.sgd import SGD
 
-KNOWN_LOOKAHEADS: tuple[type[Lookahead], ...] = (Nesterov, SGD, RMSProp)
+KNOWN_LOOKAHEADS: tuple[type[Lookahead], ...] = (Nesterov, SGD, RMSProp, Adam, LARS)
 
 
 def find_lookahead(optimizer: torch.optim.Optimizer, candidates: Iterable[Lookahead] | None = None) -> Lookahead:
@@ -40,7 +42,7 @@ class Learner:
         module: on its device, in training mode.
         optimizer: over its parameters; each group's `lr` is the peak that the schedule scales.
         backend: reduces gradients over processes; by default this process and the module's device.
-        lookahead: describes the optimizer's step; found by itself where it is one of torch's SGD or timm's RMSpropTF.
+        lookahead: describes the optimizer's step; found by itself where there is one for it.
         schedule: constant where None.
         steps: how many there will be, for the schedule.
         clip: greatest norm of the whole gradient; None for no limit.
@@ -68,6 +70,8 @@ class Learner:
         self.clip = clip
         self.ema = None if ema is None else ModelEmaV3(module, decay=ema)
         self.parameters = tuple(p for group in optimizer.param_groups for p in group["params"])
+        names = {parameter: name for name, parameter in module.named_parameters()}
+        self.names = tuple(names[parameter] for parameter in self.parameters)
         self._peaks = [float(group["lr"]) for group in optimizer.param_groups]
 
     def take_gradient(self) -> Tensors:
@@ -78,11 +82,18 @@ class Learner:
 
     def clipped(self, gradient: Tensors) -> Tensors:
         """The gradient, scaled down to the norm `clip` where it is longer."""
+        return gradient if self.clip is None else tuple(torch._foreach_mul(gradient, self._shrink(gradient)))
+
+    def pullback(self, gradient: Tensors) -> Map:
+        """`J_f(g)^T`, clipping included, for the step that this gradient is about to make; to be called after it.
+
+        Args:
+            gradient: g, before clipping.
+        """
+        through = self.lookahead.pullback(self.optimizer, self.clipped(gradient))
         if self.clip is None:
-            return gradient
-        norm = self.backend.inner(gradient, gradient).sqrt()
-        factor: Tensor = (self.clip / norm.clamp_min(1e-12)).clamp(max=1.0)
-        return tuple(torch._foreach_mul(gradient, factor))
+            return through
+        return lambda vector: self._through_clip(gradient, through(vector))
 
     def set_rate(self, step: int) -> float:
         """Set the learning rate for step `step`; returns the first group's."""
@@ -124,6 +135,18 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.ema is not None:
             self.ema.module.load_state_dict(state["ema"])
+
+    def _shrink(self, gradient: Tensors) -> Tensor:
+        assert self.clip is not None
+        norm = self.backend.inner(gradient, gradient).sqrt()
+        shrink: Tensor = (self.clip / norm.clamp_min(1e-12)).clamp(max=1.0)
+        return shrink
+
+    def _through_clip(self, gradient: Tensors, vector: Tensors) -> Tensors:
+        """The pull-back through `c g / |g|` where g is longer than c: what lies along g is lost."""
+        shrink, square = self._shrink(gradient), self.backend.inner(gradient, gradient)
+        along = torch.where(shrink < 1.0, self.backend.inner(gradient, vector) / square.clamp_min(1e-24), 0.0)
+        return tuple(shrink * (u - along * g) for u, g in zip(vector, gradient, strict=True))
 
     def _clear(self) -> None:
         for p in self.parameters:

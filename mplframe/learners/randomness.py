@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
+from urllib.parse import quote
 
 import torch
 
@@ -17,7 +18,7 @@ Key = int | str
 
 def derive(*key: Key) -> int:
     """A 63-bit seed for a key."""
-    text = "/".join(str(part) for part in key)
+    text = "/".join(quote(str(part), safe="") for part in key)
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 

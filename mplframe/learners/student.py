@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from mplframe.contracts.batch import Batch, Metrics, Tensors
-from mplframe.contracts.feedback import StudentStep
+from mplframe.contracts.feedback import Requirement, StudentStep
 from mplframe.contracts.learner import PseudoLabels, Student
 from mplframe.learners.labeling import Labeling
 from mplframe.learners.learner import Learner
 from mplframe.learners.metrics import accuracy, mean_metrics
+from mplframe.learners.move import Before, Move
 from mplframe.learners.randomness import seeded
 from mplframe.learners.statistics import frozen_statistics
 from mplframe.losses.cross_entropy import cross_entropy
@@ -51,20 +53,17 @@ class NetworkStudent(Student):
         labels: Sequence[PseudoLabels],
         step: int,
         *,
-        requires: frozenset[Literal["displacement"]],
+        requires: frozenset[Requirement],
     ) -> tuple[StudentStep, Metrics]:
         self.module.train()
         metrics = [
             self._backward(b, q, step, i, len(batches)) for i, (b, q) in enumerate(zip(batches, labels, strict=True))
         ]
         rate = self.learner.set_rate(step)
-        gradient = self.learner.clipped(self.learner.take_gradient())
-        label_part = None
-        if "displacement" in requires:
-            label_part = self.learner.lookahead.label_part(self.learner.optimizer, gradient)
-        self.learner.apply(gradient)
-        count = sum(len(q.labels) for q in labels) * self.learner.backend.world
-        return _Step(self, batches, step, label_part, count), {**mean_metrics(metrics), "lr": torch.tensor(rate)}
+        gradient = self.learner.take_gradient()
+        before = self._before(batches, gradient, step, requires)
+        self.learner.apply(self.learner.clipped(gradient))
+        return Move(self, batches, labels, step, before), {**mean_metrics(metrics), "lr": torch.tensor(rate)}
 
     def labeled_gradient(self, batches: Sequence[Batch], step: int) -> tuple[Tensors, Metrics]:
         """`v`, the gradient of the labeled loss at the present weights, in training mode.
@@ -73,13 +72,24 @@ class NetworkStudent(Student):
         """
         metrics: list[Metrics] = []
         for i, batch in enumerate(batches):
-            with frozen_statistics(self.module):
-                logits = self._logits(batch.labeled.weak, "labeled", step, i)
-            targets = _labels_of(batch)
-            loss = cross_entropy(logits, targets).mean()
+            loss, found = self._labeled_loss(batch, step, i)
             (loss / len(batches)).backward()  # type: ignore[no-untyped-call]
-            metrics.append({"labeled_loss": loss.detach(), "labeled_accuracy": accuracy(logits, targets)})
+            metrics.append(found)
         return self.learner.take_gradient(), mean_metrics(metrics)
+
+    def labeled_loss(self, batches: Sequence[Batch], step: int) -> Metrics:
+        """The labeled loss at the present weights as `labeled_gradient` sees it, without the gradient."""
+        with torch.no_grad():
+            return mean_metrics([self._labeled_loss(batch, step, i)[1] for i, batch in enumerate(batches)])
+
+    def log_probabilities(self, batch: Batch, step: int, micro: int, weights: Tensors) -> Tensor:
+        """[N, C] what the student says of unlabeled samples with these weights; like `labeled_loss` it leaves no trace.
+
+        Dropout and the normalisation by the batch are those of the forward that the student learned from.
+        """
+        with frozen_statistics(self.module):
+            logits = self._logits(self._learned_view(batch), "student", step, micro, weights)
+        return (logits if logits.dtype == torch.float64 else logits.float()).log_softmax(-1)
 
     def state_dict(self) -> dict[str, Any]:
         return self.learner.state_dict()
@@ -87,52 +97,43 @@ class NetworkStudent(Student):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.learner.load_state_dict(state)
 
+    def _before(
+        self, batches: Sequence[Batch], gradient: Tensors, step: int, requires: frozenset[Requirement]
+    ) -> Before:
+        learner = self.learner
+        before = Before(gradient=gradient) if requires else Before()
+        if "displacement" in requires:
+            before.label_part = learner.lookahead.label_part(learner.optimizer, learner.clipped(gradient))
+        if "old_weights" in requires:
+            before.weights = tuple(p.detach().clone() for p in learner.parameters)
+            before.pullback = learner.pullback(gradient)
+        if "old_loss" in requires:
+            before.loss = self.labeled_loss(batches, step)["labeled_loss"]
+        return before
+
     def _backward(self, batch: Batch, labels: PseudoLabels, step: int, micro: int, parts: int) -> Metrics:
-        assert batch.unlabeled is not None
-        logits = self._logits(batch.unlabeled.view(self.labeling.student_view), "student", step, micro)
+        logits = self._logits(self._learned_view(batch), "student", step, micro)
         loss = cross_entropy(logits, labels.labels, smoothing=self.label_smoothing).mean()
         (loss / parts).backward()  # type: ignore[no-untyped-call]
         return {"loss": loss.detach()}
 
-    def _logits(self, images: Tensor, purpose: str, step: int, micro: int) -> Tensor:
+    def _labeled_loss(self, batch: Batch, step: int, micro: int) -> tuple[Tensor, Metrics]:
+        labels = batch.labeled.labels
+        assert labels is not None
+        with frozen_statistics(self.module):
+            logits = self._logits(batch.labeled.weak, "labeled", step, micro)
+        loss = cross_entropy(logits, labels).mean()
+        return loss, {"labeled_loss": loss.detach(), "labeled_accuracy": accuracy(logits, labels)}
+
+    def _learned_view(self, batch: Batch) -> Tensor:
+        assert batch.unlabeled is not None
+        return batch.unlabeled.view(self.labeling.student_view)
+
+    def _logits(self, images: Tensor, purpose: str, step: int, micro: int, weights: Tensors | None = None) -> Tensor:
         backend = self.learner.backend
         with seeded(backend.device, self.seed, purpose, step, micro, backend.rank), backend.autocast():
-            logits: Tensor = self.module(images)
+            if weights is None:
+                logits: Tensor = self.module(images)
+            else:
+                logits = functional_call(self.module, dict(zip(self.learner.names, weights, strict=True)), (images,))
         return logits
-
-
-class _Step(StudentStep):
-    """A step of a `NetworkStudent`; the labeled gradient is computed when it is first asked for."""
-
-    def __init__(
-        self, student: NetworkStudent, batches: Sequence[Batch], step: int, label_part: Tensors | None, samples: int
-    ) -> None:
-        self._student = student
-        self._batches = batches
-        self._step = step
-        self._label_part = label_part
-        self._samples = samples
-        self._gradient: Tensors | None = None
-        self.metrics: Metrics = {}
-
-    @property
-    def samples(self) -> int:
-        return self._samples
-
-    @property
-    def label_part(self) -> Tensors:
-        assert self._label_part is not None, "the estimator uses the displacement without listing it in `requires`"
-        return self._label_part
-
-    def labeled_gradient(self) -> Tensors:
-        if self._gradient is None:
-            self._gradient, self.metrics = self._student.labeled_gradient(self._batches, self._step)
-        return self._gradient
-
-    def inner(self, a: Tensors, b: Tensors) -> Tensor:
-        return self._student.learner.backend.inner(a, b)
-
-
-def _labels_of(batch: Batch) -> Tensor:
-    assert batch.labeled.labels is not None
-    return batch.labeled.labels

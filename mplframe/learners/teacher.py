@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, final
 
 import torch
@@ -12,6 +13,7 @@ from mplframe.contracts.batch import Batch, Metrics
 from mplframe.contracts.feedback import Feedback
 from mplframe.contracts.learner import PseudoLabels, Teacher
 from mplframe.contracts.loss import AuxLoss, LossInputs, View
+from mplframe.errors import UserError
 from mplframe.learners.labeling import Labeling, agreement, entropy
 from mplframe.learners.learner import Learner
 from mplframe.learners.metrics import accuracy, mean_metrics
@@ -26,16 +28,36 @@ Logits = dict[View, Tensor]
 def feedback_loss(logits: Tensor, labels: Tensor, h: Tensor, *, share: float) -> Tensor:
     """`share * sum_i h_i CE(y_i, p_i)`: a positive h makes its label more likely (MPL v4, eq. 12).
 
+    With an h for every entry of the distributions it is `-share * sum_ic h_ic p_ic`, and the labels don't matter.
+
     Args:
         logits: [N, C] of p, with a graph.
-        labels: [N] int64, the very labels that the student was trained on.
-        h: [] or [N].
+        labels: [N] int64 or [N, C], the very labels that the student was trained on.
+        h: [], [N] or [N, C].
         share: 1 for a sum over samples, 1/N for their mean.
 
     Returns:
         [].
+
+    Raises:
+        UserError: soft labels with an h for each label: the term's gradient would be zero.
     """
+    if h.ndim == 2:
+        return -share * (h.detach() * logits.softmax(-1)).sum()
+    if labels.is_floating_point():
+        raise UserError("soft pseudo labels learn nothing from one h a label; use the feedback `exact`, or `off`")
     return share * (h.detach() * cross_entropy(logits, labels)).sum()
+
+
+def squared_slope(loss: Tensor, logits: Logits) -> Tensor:
+    """[] float32, the squared norm of the loss's gradient with respect to the logits of all views.
+
+    It stops at the logits, so that it costs no pass through the network.
+    """
+    if not loss.requires_grad:
+        return loss.new_zeros((), dtype=torch.float32)
+    slopes = torch.autograd.grad(loss, list(logits.values()), retain_graph=True, allow_unused=True)
+    return torch.stack([slope.float().square().sum() for slope in slopes if slope is not None]).sum()
 
 
 @final
@@ -89,34 +111,52 @@ class NetworkTeacher(Teacher):
         self, batches: Sequence[Batch], labels: Sequence[PseudoLabels], feedback: Feedback | None, step: int
     ) -> Metrics:
         self.module.train()
-        metrics = []
-        start = 0
-        samples = sum(len(q.labels) for q in labels)
-        for i, (batch, pseudo) in enumerate(zip(batches, labels, strict=True)):
-            logits = pseudo.forward
-            if logits is None:
-                with frozen_statistics(self.module):
-                    logits = self._forward(batch, step, i)
-            loss, found = self._aux_loss(batch, logits, pseudo, step)
-            loss = loss / len(batches)
-            if feedback is not None:
-                mine = feedback.h if feedback.h.ndim == 0 else feedback.h[start : start + len(pseudo.labels)]
-                # Gradients are averaged over processes, so a sum over all samples is `world` times the mean of sums.
-                share = 1.0 / samples if feedback.reduction == "mean" else float(self.learner.backend.world)
-                own = logits[self.labeling.teacher_view] / self.labeling.temperature
-                loss = loss + self.feedback_weight * feedback_loss(own, pseudo.labels, mine, share=share)
-            loss.backward()  # type: ignore[no-untyped-call]
-            start += len(pseudo.labels)
-            metrics.append(found)
+        portions = _portions(feedback, [len(q.labels) for q in labels])
+        metrics = mean_metrics(
+            [
+                self._backward(batch, q, heard, step, i, len(batches))
+                for i, (batch, q, heard) in enumerate(zip(batches, labels, portions, strict=True))
+            ]
+        )
+        if feedback is not None:
+            own, rest = metrics.pop("_feedback").sqrt(), metrics.pop("_rest").sqrt()
+            metrics["feedback_share"] = own / (own + rest).clamp_min(torch.finfo(own.dtype).tiny)
         rate = self.learner.set_rate(step)
-        self.learner.apply(self.learner.clipped(self.learner.take_gradient()))
-        return {**mean_metrics(metrics), "lr": torch.tensor(rate)}
+        gradient = self.learner.take_gradient()
+        if feedback is not None or self.objective.losses:
+            self.learner.apply(self.learner.clipped(gradient))
+        return {**metrics, "lr": torch.tensor(rate)}
 
     def state_dict(self) -> dict[str, Any]:
         return self.learner.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.learner.load_state_dict(state)
+
+    def _backward(
+        self, batch: Batch, pseudo: PseudoLabels, feedback: Feedback | None, step: int, micro: int, parts: int
+    ) -> Metrics:
+        """Leave the gradient of one micro-batch in `.grad`."""
+        logits = pseudo.forward
+        if logits is None:
+            with frozen_statistics(self.module):
+                logits = self._forward(batch, step, micro)
+        loss, metrics = self._aux_loss(batch, logits, pseudo, step)
+        loss = loss / parts
+        if feedback is not None:
+            term = self._feedback_term(logits, pseudo, feedback, parts=parts)
+            metrics |= {"_feedback": squared_slope(term, logits), "_rest": squared_slope(loss, logits)}
+            loss = loss + term
+        if loss.requires_grad:
+            loss.backward()  # type: ignore[no-untyped-call]
+        return metrics
+
+    def _feedback_term(self, logits: Logits, pseudo: PseudoLabels, feedback: Feedback, *, parts: int) -> Tensor:
+        # Gradients are averaged over processes, so a sum over all samples is `world` times the mean of sums.
+        of_sum = float(self.learner.backend.world)
+        share = 1.0 / (len(pseudo.labels) * parts) if feedback.reduction == "mean" else of_sum
+        own = logits[self.labeling.teacher_view] / self.labeling.temperature
+        return self.feedback_weight * feedback_loss(own, pseudo.labels, feedback.h, share=share)
 
     def _forward(self, batch: Batch, step: int, micro: int) -> Logits:
         backend = self.learner.backend
@@ -143,3 +183,10 @@ class NetworkTeacher(Teacher):
         if agrees is not None:
             metrics["label_agreement"] = agrees
         return loss, metrics
+
+
+def _portions(feedback: Feedback | None, sizes: Sequence[int]) -> Sequence[Feedback | None]:
+    """What each micro-batch hears of the feedback."""
+    if feedback is None or feedback.h.ndim == 0:
+        return [feedback] * len(sizes)
+    return [replace(feedback, h=h) for h in torch.split(feedback.h, list(sizes))]

@@ -9,7 +9,7 @@ import torch
 
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.batch import Tensors
-from mplframe.contracts.lookahead import Lookahead
+from mplframe.contracts.lookahead import Lookahead, Map
 from mplframe.errors import UserError
 
 
@@ -53,8 +53,8 @@ class Measured(Lookahead):
         still = displacement(optimizer, tuple(torch.zeros_like(g) for g in gradient))
         return tuple(a - b for a, b in zip(moved, still, strict=True))
 
-    def pullback(self, optimizer: torch.optim.Optimizer, gradient: Tensors, vector: Tensors) -> Tensors:
+    def pullback(self, optimizer: torch.optim.Optimizer, gradient: Tensors) -> Map:
         raise UserError(
-            f"{type(optimizer).__name__} has no lookahead with a derivative; use the feedback `dot` or `cosine`, one "
-            "of the optimizers sgd or rmsprop, or register a lookahead for it"
+            f"{type(optimizer).__name__}, as it is set here, has no lookahead with a derivative; use the feedback "
+            "`dot` or `cosine`, one of the optimizers adam, adamw, lars, rmsprop or sgd, or register a lookahead for it"
         )

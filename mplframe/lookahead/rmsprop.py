@@ -1,6 +1,7 @@
 """The papers' RMSProp: epsilon inside the root, momentum with the learning rate in it (MPL v1, eq. 7-8)."""
 
-from typing import Literal, final
+from collections.abc import Callable
+from typing import Any, Literal, final
 
 import torch
 from timm.optim.rmsprop_tf import RMSpropTF
@@ -8,8 +9,8 @@ from torch import Tensor
 
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.batch import Tensors
-from mplframe.contracts.lookahead import Lookahead
-from mplframe.lookahead.state import per_parameter
+from mplframe.contracts.lookahead import Lookahead, Map
+from mplframe.lookahead.state import Slot, for_each, mapped
 
 
 def push(total: Tensor, square: Tensor, *, lr: float, decay: float, epsilon: float) -> Tensor:
@@ -53,35 +54,36 @@ class RMSProp(Lookahead):
         )
 
     def displacement(self, optimizer: torch.optim.Optimizer, gradient: Tensors) -> Tensors:
-        moves = []
-        for p, g, group, state in per_parameter(optimizer, gradient):
-            square = state.get("square_avg", torch.ones_like(p))
-            move = push(
-                g + group["weight_decay"] * p, square, lr=group["lr"], decay=group["alpha"], epsilon=group["eps"]
-            )
-            if group["momentum"] and "momentum_buffer" in state:
-                move = group["momentum"] * state["momentum_buffer"] + move
-            moves.append(-move)
-        return tuple(moves)
+        return for_each(_displacement, optimizer, gradient)
 
     def label_part(self, optimizer: torch.optim.Optimizer, gradient: Tensors) -> Tensors:
-        parts = []
-        for p, g, group, state in per_parameter(optimizer, gradient):
-            square = state.get("square_avg", torch.ones_like(p))
-            settings = {"lr": group["lr"], "decay": group["alpha"], "epsilon": group["eps"]}
-            pull = group["weight_decay"] * p
-            parts.append(push(pull, square, **settings) - push(g + pull, square, **settings))
-        return tuple(parts)
+        return for_each(_label_part, optimizer, gradient)
 
-    def pullback(self, optimizer: torch.optim.Optimizer, gradient: Tensors, vector: Tensors) -> Tensors:
-        slopes = [
-            push_slope(
-                g + group["weight_decay"] * p,
-                state.get("square_avg", torch.ones_like(p)),
-                lr=group["lr"],
-                decay=group["alpha"],
-                epsilon=group["eps"],
-            )
-            for p, g, group, state in per_parameter(optimizer, gradient)
-        ]
-        return tuple(-slope * u for slope, u in zip(slopes, vector, strict=True))
+    def pullback(self, optimizer: torch.optim.Optimizer, gradient: Tensors) -> Map:
+        return mapped(_pullback, optimizer, gradient)
+
+
+def _displacement(slot: Slot, gradient: Tensor) -> Tensor:
+    move = push(gradient + slot.decay, _square(slot), **_settings(slot))
+    if slot.group["momentum"] and "momentum_buffer" in slot.state:
+        move = slot.group["momentum"] * slot.state["momentum_buffer"] + move
+    return -move
+
+
+def _label_part(slot: Slot, gradient: Tensor) -> Tensor:
+    square, settings = _square(slot), _settings(slot)
+    return push(slot.decay, square, **settings) - push(gradient + slot.decay, square, **settings)
+
+
+def _pullback(slot: Slot, gradient: Tensor) -> Callable[[Tensor], Tensor]:
+    slope = -push_slope(gradient + slot.decay, _square(slot), **_settings(slot))
+    return lambda vector: slope * vector
+
+
+def _square(slot: Slot) -> Tensor:
+    square: Tensor = slot.state.get("square_avg", torch.ones_like(slot.parameter))
+    return square
+
+
+def _settings(slot: Slot) -> dict[str, Any]:
+    return {"lr": slot.group["lr"], "decay": slot.group["alpha"], "epsilon": slot.group["eps"]}

@@ -1,37 +1,23 @@
 """SGD and classical momentum, as `torch.optim.SGD` defines them."""
 
-from collections.abc import Callable
-from typing import Any, Literal, final
+from typing import Literal, final
 
 import torch
 from torch import Tensor
 
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.batch import Tensors
-from mplframe.contracts.lookahead import Lookahead
-from mplframe.lookahead.state import per_parameter
-
-
-def displacement(
-    parameter: Tensor, gradient: Tensor, velocity: Tensor | None, *, lr: float, momentum: float, weight_decay: float
-) -> Tensor:
-    """`f(g) = -lr (mu b + g + lambda theta)`; b, the velocity, is 0 before the first step.
-
-    Args:
-        parameter: theta.
-        gradient: g, like theta.
-        velocity: b, like theta, or None before the first step.
-        lr: learning rate.
-        momentum: mu.
-        weight_decay: lambda.
-    """
-    total = gradient + weight_decay * parameter
-    return -lr * (total if velocity is None else momentum * velocity + total)
+from mplframe.contracts.lookahead import Lookahead, Map
+from mplframe.lookahead.momentum import pull_with, share_with, step_with
+from mplframe.lookahead.state import Slot, for_each, mapped
 
 
 @final
 class SGD(Lookahead):
-    """`f(g) - f(0) = -lr g`: momentum and weight decay are what would have happened anyway."""
+    """`f(g) = -lr (mu b + (1 - d) (g + lambda theta))` with velocity b, dampening d and weight decay lambda, so
+    `f(g) - f(0) = -lr (1 - d) g`: momentum and weight decay are what would have happened anyway. The first step has no
+    velocity and no dampening.
+    """
 
     class Config(ComponentConfig):
         """No settings: they are the optimizer's."""
@@ -42,37 +28,23 @@ class SGD(Lookahead):
         self.config = config or self.Config()
 
     def accepts(self, optimizer: torch.optim.Optimizer) -> bool:
-        return is_sgd(optimizer) and not any(group["nesterov"] for group in optimizer.param_groups)
+        return is_descent(optimizer) and not any(group["nesterov"] for group in optimizer.param_groups)
 
     def displacement(self, optimizer: torch.optim.Optimizer, gradient: Tensors) -> Tensors:
-        return by_formula(displacement, optimizer, gradient)
+        return for_each(displacement, optimizer, gradient)
 
     def label_part(self, optimizer: torch.optim.Optimizer, gradient: Tensors) -> Tensors:
-        return self.pullback(optimizer, gradient, gradient)
+        return for_each(share_with, optimizer, gradient)
 
-    def pullback(self, optimizer: torch.optim.Optimizer, gradient: Tensors, vector: Tensors) -> Tensors:
-        return tuple(-group["lr"] * u for _, u, group, _ in per_parameter(optimizer, vector))
-
-
-def by_formula(formula: Callable[..., Tensor], optimizer: torch.optim.Optimizer, gradient: Tensors) -> Tensors:
-    """`formula` for each parameter, with the state and settings of `torch.optim.SGD`."""
-    return tuple(
-        formula(
-            p,
-            g,
-            state.get("momentum_buffer"),
-            lr=group["lr"],
-            momentum=group["momentum"],
-            weight_decay=group["weight_decay"],
-        )
-        for p, g, group, state in per_parameter(optimizer, gradient)
-    )
+    def pullback(self, optimizer: torch.optim.Optimizer, gradient: Tensors) -> Map:
+        return mapped(pull_with, optimizer, gradient)
 
 
-def is_sgd(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether it is `torch.optim.SGD` minimising without dampening."""
-    return type(optimizer) is torch.optim.SGD and not any(map(_unusual, optimizer.param_groups))
+def displacement(slot: Slot, gradient: Tensor) -> Tensor:
+    """`f(g)` of one parameter, with or without Nesterov."""
+    return step_with(slot, gradient + slot.decay)
 
 
-def _unusual(group: dict[str, Any]) -> bool:
-    return bool(group["dampening"] or group["maximize"])
+def is_descent(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether it is `torch.optim.SGD` itself, and minimises."""
+    return type(optimizer) is torch.optim.SGD and not any(group["maximize"] for group in optimizer.param_groups)

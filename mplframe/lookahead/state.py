@@ -1,24 +1,56 @@
-"""An optimizer's settings and state, one entry a parameter."""
+"""An optimizer's parameters with their settings and state, one at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from mplframe.contracts.batch import Tensors
+from mplframe.contracts.lookahead import Map
 
 
-def per_parameter(
-    optimizer: torch.optim.Optimizer, gradient: Tensors
-) -> Iterator[tuple[Tensor, Tensor, dict[str, Any], dict[str, Any]]]:
-    """For each parameter in the order of the groups: the parameter, its gradient, its group, its state.
+class Slot(NamedTuple):
+    """One parameter of an optimizer.
+
+    Attributes:
+        parameter: theta, detached.
+        group: the settings of its group.
+        state: what the optimizer remembers of it; empty before its first step.
+    """
+
+    parameter: Tensor
+    group: Mapping[str, Any]
+    state: Mapping[str, Any]
+
+    @property
+    def decay(self) -> Tensor:
+        """`lambda theta`, the pull of weight decay."""
+        pull: Tensor = self.group["weight_decay"] * self.parameter
+        return pull
+
+
+def slots(optimizer: torch.optim.Optimizer) -> Iterator[Slot]:
+    """The parameters, in the order of the groups."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            yield Slot(parameter.detach(), group, optimizer.state.get(parameter, {}))
+
+
+def for_each(formula: Callable[..., Tensor], optimizer: torch.optim.Optimizer, *values: Tensors) -> Tensors:
+    """`formula(slot, *value)` for each parameter, with its part of each of `values`.
 
     Raises:
-        ValueError: `gradient` hasn't one tensor a parameter.
+        ValueError: one of `values` hasn't one tensor a parameter.
     """
-    flat = [(p, group) for group in optimizer.param_groups for p in group["params"]]
-    for (parameter, group), g in zip(flat, gradient, strict=True):
-        yield parameter.detach(), g, group, optimizer.state.get(parameter, {})
+    return tuple(formula(slot, *parts) for slot, *parts in zip(slots(optimizer), *values, strict=True))
+
+
+def mapped(
+    formula: Callable[[Slot, Tensor], Callable[[Tensor], Tensor]], optimizer: torch.optim.Optimizer, values: Tensors
+) -> Map:
+    """The map of all tensors that `formula(slot, value)` makes one by one."""
+    each = [formula(slot, value) for slot, value in zip(slots(optimizer), values, strict=True)]
+    return lambda vector: tuple(one(part) for one, part in zip(each, vector, strict=True))

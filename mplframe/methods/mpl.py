@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, final
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt
 from torch import nn
 
 from mplframe.config.base import BaseConfig, ComponentConfig, Kind
 from mplframe.contracts.batch import Batch, Metrics
-from mplframe.contracts.feedback import FeedbackEstimator
+from mplframe.contracts.feedback import Feedback, FeedbackEstimator
 from mplframe.contracts.learner import Student, Teacher
 from mplframe.contracts.method import Make, Method, Pass, Stage, StageContext, StagePlan, Streams
+from mplframe.errors import UserError
 from mplframe.learners.labeling import Labeling
 from mplframe.learners.metrics import prefixed
 from mplframe.learners.objective import Objective
 from mplframe.learners.student import NetworkStudent
 from mplframe.learners.teacher import NetworkTeacher
-from mplframe.methods.classifier import BatchSizes, classifier_plan
-from mplframe.methods.settings import BatchConfig, LearnerConfig, TrainingConfig, check_divisible, make_learner
+from mplframe.methods.classifier import BatchSizes
+from mplframe.methods.finetune import FinetuneConfig, finetune_plan
+from mplframe.methods.settings import BatchConfig, LearnerConfig, make_learner
 
 
 @final
@@ -43,7 +45,7 @@ class MPLStage(Stage):
         move, student = self.student.learn(batches, labels, step, requires=self.feedback.requires)
         feedback = self.feedback.estimate(move)
         teacher = self.teacher.learn(batches, labels, feedback, step)
-        heard = {} if feedback is None else {"feedback/h": feedback.h.detach().mean()}
+        heard = {} if feedback is None else prefixed("feedback", described(feedback))
         return {**prefixed("student", {**student, **move.metrics}), **prefixed("teacher", teacher), **heard}
 
     def networks(self, weights: str) -> Mapping[str, nn.Module]:
@@ -63,6 +65,12 @@ class MPLStage(Stage):
         self.teacher.load_state_dict(state["teacher"])
         self.student.load_state_dict(state["student"])
         self.feedback.load_state_dict(state["feedback"])
+
+
+def described(feedback: Feedback) -> Metrics:
+    """`h`, its mean, and the share of it that is positive."""
+    h = feedback.h.detach()
+    return {"h": h.mean(), "h_positive": (h > 0).float().mean()}
 
 
 class TeacherConfig(LearnerConfig):
@@ -92,46 +100,16 @@ class PseudoLabelConfig(BaseConfig):
     """How pseudo labels are made; see `mplframe.learners.labeling.Labeling`.
 
     Attributes:
-        kind: `sampled` from the teacher's distribution, or its `argmax`.
+        kind: `sampled` from the teacher's distribution, its `argmax`, or `soft`: the distribution itself.
         temperature: of that distribution.
         teacher_view: the view that the teacher labels.
         student_view: the view that the student learns the label on.
     """
 
-    kind: Literal["sampled", "argmax"] = "sampled"
+    kind: Literal["sampled", "argmax", "soft"] = "sampled"
     temperature: Annotated[float, Field(gt=0)] = 1.0
     teacher_view: Literal["weak", "strong"] = "strong"
     student_view: Literal["weak", "strong"] = "strong"
-
-
-class FinetuneConfig(TrainingConfig):
-    """Finetuning of the student on labeled samples (MPL v4, section 3.2: SGD, learning rate 1e-5, 1,000 steps of 512).
-
-    Attributes:
-        steps: how many.
-        batch: labeled samples of a step.
-        accumulate: micro-batches that a step is cut into.
-        losses: what it is finetuned on.
-    """
-
-    steps: PositiveInt = 1000
-    batch: PositiveInt = 512
-    accumulate: PositiveInt = 1
-    schedule: Annotated[ComponentConfig, Kind("schedule")] = ComponentConfig(name="constant")
-    losses: Annotated[tuple[ComponentConfig, ...], Kind("loss"), Field(min_length=1)] = (
-        ComponentConfig(name="supervised"),
-    )
-
-    @model_validator(mode="after")
-    def _divisible(self) -> FinetuneConfig:
-        check_divisible(self.accumulate, batch=self.batch)
-        return self
-
-    def learner(self, network: ComponentConfig) -> LearnerConfig:
-        """The settings of a learner of this network."""
-        return LearnerConfig(
-            network=network, optimizer=self.optimizer, schedule=self.schedule, clip=self.clip, ema=self.ema
-        )
 
 
 @final
@@ -173,14 +151,35 @@ class MetaPseudoLabels(Method):
         passes = [Pass("student", sizes.unlabeled, True), Pass("teacher", taught, True)]
         if sizes.accumulate > 1:
             passes.append(Pass("teacher", taught, False))
-        if make("feedback", c.feedback).requires:
-            passes.append(Pass("student", sizes.labeled, True))
+        passes += self._feedback_passes(make("feedback", c.feedback), sizes)
         streams = Streams(sizes.labeled, sizes.unlabeled, accumulate=sizes.accumulate)
         networks = (c.student.planned("student"), c.teacher.planned("teacher"))
         plans = [StagePlan("mpl", c.steps, streams, networks, passes, self._build)]
         if c.finetune is not None:
-            plans.append(self._finetune(c.finetune, make))
+            plans.append(finetune_plan(c.finetune, c.student.network, make))
         return plans
+
+    def _feedback_passes(self, estimator: FeedbackEstimator, sizes: BatchSizes) -> list[Pass]:
+        """What feedback costs the student.
+
+        Raises:
+            UserError: the estimator has nothing to say about soft labels.
+        """
+        c = self.config
+        if c.pseudo_label.kind == "soft" and not estimator.soft:
+            raise UserError(
+                f"method.feedback: {c.feedback.name!r} credits a label that was drawn, but method.pseudo_label.kind is "
+                "'soft'; use the feedback 'exact' (or 'off'), or sampled labels"
+            )
+        passes = []
+        if "old_loss" in estimator.requires:
+            passes += [Pass("student", sizes.labeled, False)] * 2
+        elif estimator.requires:
+            passes.append(Pass("student", sizes.labeled, True))
+        if "old_weights" in estimator.requires:
+            # A directional derivative carries a second number through each operation of a forward.
+            passes += [Pass("student", sizes.unlabeled, False)] * 2
+        return passes
 
     def _build(self, context: StageContext) -> Stage:
         c = self.config
@@ -199,14 +198,3 @@ class MetaPseudoLabels(Method):
             seed=context.seed,
         )
         return MPLStage(teacher, student, context.make("feedback", c.feedback))
-
-    def _finetune(self, config: FinetuneConfig, make: Make) -> StagePlan:
-        return classifier_plan(
-            "finetune",
-            "student",
-            config.learner(self.config.student.network),
-            Objective.of([make("loss", loss) for loss in config.losses]),
-            steps=config.steps,
-            sizes=BatchSizes(config.batch, accumulate=config.accumulate),
-            start_from="student",
-        )

@@ -56,7 +56,7 @@ class LearnerConfig(TrainingConfig):
 
     def planned(self, role: str) -> PlannedNetwork:
         """What `mplframe plan` is told."""
-        return PlannedNetwork(role, self.network, self.optimizer, self.ema is not None)
+        return PlannedNetwork(role, self.network, self.optimizer, self.ema is not None, self.schedule)
 
 
 class BatchConfig(BaseConfig):

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from mplframe.backends.single import Single
 from mplframe.contracts.feedback import Feedback, FeedbackEstimator, StudentStep
+from mplframe.learners.labeling import Labeling
 from mplframe.testing.component import copied, made, same, stored, without_values
-from mplframe.testing.problem import UNLABELED, Problem
+from mplframe.testing.problem import SPEC, UNLABELED, Problem
 
 STEPS = 4
 RESUMED_AT = 2
@@ -21,9 +22,9 @@ RESUMED_AT = 2
 def check_feedback(make: Callable[[], FeedbackEstimator]) -> None:
     """Hold a feedback estimator against its contract, on a tiny teacher and student that learn for a few steps.
 
-    h is [] or [N], finite, and the teacher can learn from it; only what `requires` lists is used; the student, its
-    gradients and its statistics stay as they are; equal steps give equal feedback; an estimator restored from a
-    checkpoint goes on to the bit; nothing is read from the device.
+    h is [], [N] or [N, C], finite, and the teacher can learn from it, with soft labels too if the estimator says so;
+    only what `requires` lists is used; the student, its gradients and its statistics stay as they are; equal steps give
+    equal feedback; an estimator restored from a checkpoint goes on to the bit; nothing is read from the device.
 
     Args:
         make: makes the estimator.
@@ -36,12 +37,20 @@ def check_feedback(make: Callable[[], FeedbackEstimator]) -> None:
     differs = same(heard, _heard(make(), Problem.on(_cpu())))
     assert not differs, f"{differs}: the same steps gave other feedback the second time"
     _check_restored(make, heard)
+    if estimator.soft:
+        _heard(make(), Problem.on(_cpu(), labeling=Labeling("soft")))
     # Networks without values learn as well; whoever looks at one, stops.
-    _heard(make(), Problem.on(Single(Single.Config(device="meta")), ema=None), values=False)
+    _heard(make(), Problem.on(_without_memory(), ema=None), values=False)
 
 
 def _cpu() -> Single:
     return Single(Single.Config(device="cpu"))
+
+
+def _without_memory() -> Single:
+    backend = _cpu()
+    backend.device = torch.device("meta")  # no config may ask for it
+    return backend
 
 
 def _heard(
@@ -83,7 +92,8 @@ def _check_h(feedback: Feedback, *, values: bool) -> None:
     h = feedback.h
     assert isinstance(feedback, Feedback), f"estimate gave {type(feedback).__name__}, not Feedback or None"
     assert isinstance(h, Tensor), f"h is {type(h).__name__}, not a tensor that stays on the device"
-    assert h.shape in ((), (UNLABELED,)), f"h is {list(h.shape)}, neither [] nor [N] = {[UNLABELED]}"
+    shapes = ((), (UNLABELED,), (UNLABELED, SPEC.classes))
+    assert h.shape in shapes, f"h is {list(h.shape)}, neither [] nor [N] nor [N, C] = {list(shapes[-1])}"
     assert h.is_floating_point(), f"h is {h.dtype}, not floats"
     assert feedback.reduction in ("sum", "mean"), f"reduction is {feedback.reduction!r}, neither sum nor mean"
     if values:

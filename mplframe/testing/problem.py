@@ -10,6 +10,7 @@ from torch import nn
 from mplframe.contracts.architecture import ImageSpec
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Batch, Samples
+from mplframe.learners.labeling import Labeling
 from mplframe.learners.learner import Learner
 from mplframe.learners.network import Network
 from mplframe.learners.randomness import derive, seeded
@@ -32,17 +33,18 @@ class Problem:
     student: NetworkStudent
 
     @classmethod
-    def on(cls, backend: Backend, *, ema: float | None = 0.9) -> Problem:
+    def on(cls, backend: Backend, *, ema: float | None = 0.9, labeling: Labeling | None = None) -> Problem:
         """The same problem every time, with the same initial weights on every backend.
 
         Args:
             backend: where it runs.
             ema: decay of the weights' averages; None keeps none.
+            labeling: how pseudo labels are made; sampled by default.
         """
         return cls(
             backend,
-            NetworkTeacher(_learner(backend, "teacher", ema), (Supervised(), UDA())),
-            NetworkStudent(_learner(backend, "student", ema), label_smoothing=0.1),
+            NetworkTeacher(_learner(backend, "teacher", ema), (Supervised(), UDA()), labeling=labeling),
+            NetworkStudent(_learner(backend, "student", ema), labeling=labeling, label_smoothing=0.1),
         )
 
     def batches(self, step: int, *, parts: int = 1) -> list[Batch]:

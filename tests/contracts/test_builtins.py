@@ -42,6 +42,7 @@ SETTINGS: dict[tuple[str, str], Mapping[str, Any]] = {
         "teacher": {**LEARNER, "ema": 0.9},
         "finetune": {"steps": 4, "batch": 6},
     },
+    ("method", "pseudo_label"): {**STAGE, "teacher": {**LEARNER, "ema": 0.9}, "finetune": {"steps": 4, "batch": 6}},
     ("method", "supervised"): {**STAGE, "batch": 6, "accumulate": 2},
     ("method", "uda"): STAGE,
 }
@@ -53,6 +54,8 @@ OPTIMIZERS: tuple[Mapping[str, Any], ...] = (
     {"name": "sgd", "nesterov": False, "momentum": 0.0},
     {"name": "rmsprop", "weight_decay": 1e-2},
     {"name": "rmsprop", "momentum": 0.0},
+    {"name": "adam", "weight_decay": 1e-2},
+    {"name": "lars", "weight_decay": 1e-2},
 )
 """Beside every optimizer with its defaults: settings that lookaheads have to get right."""
 
@@ -81,6 +84,8 @@ def dataset(name: str, folder: Path) -> None:
     elif name == "fashion_mnist":
         write_fashion(folder, train=60, test=20)
         check_dataset(made("dataset", name, root=str(folder), labeled_per_class=2, cache=str(folder)))
+    elif name == "two_moons":
+        check_dataset(made("dataset", name))
     else:
         check_dataset(made("dataset", name, cache=str(folder)))
 

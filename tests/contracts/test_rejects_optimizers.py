@@ -35,8 +35,8 @@ class Ahead(Lookahead):
     def label_part(self, optimizer: Any, gradient: Any) -> Any:
         return self.changed.get("label_part", self.sound.label_part)(optimizer, gradient)
 
-    def pullback(self, optimizer: Any, gradient: Any, vector: Any) -> Any:
-        return self.changed.get("pullback", self.sound.pullback)(optimizer, gradient, vector)
+    def pullback(self, optimizer: Any, gradient: Any) -> Any:
+        return self.changed.get("pullback", self.sound.pullback)(optimizer, gradient)
 
 
 def no_decay(optimizer: Any, gradient: Any) -> Any:
@@ -49,8 +49,13 @@ def moving(optimizer: Any, gradient: Any) -> Any:
     return Ahead.sound.label_part(optimizer, gradient)
 
 
-def half(optimizer: Any, gradient: Any, vector: Any) -> Any:
-    return tuple(0.5 * pulled for pulled in Ahead.sound.pullback(optimizer, gradient, vector))
+def half(optimizer: Any, gradient: Any) -> Any:
+    whole = Ahead.sound.pullback(optimizer, gradient)
+    return lambda vector: tuple(0.5 * pulled for pulled in whole(vector))
+
+
+def late(optimizer: Any, gradient: Any) -> Any:
+    return lambda vector: Ahead.sound.pullback(optimizer, gradient)(vector)  # noqa: PLW0108  the point of it
 
 
 LOOKAHEADS = {
@@ -58,6 +63,7 @@ LOOKAHEADS = {
     "without decay": ({"displacement": no_decay}, "displacement isn't what step"),
     "label part of another sign": ({"label_part": lambda o, g: g}, "label_part isn't"),
     "half the slope": ({"pullback": half}, "isn't J.T u"),
+    "reads the optimizer after the step": ({"pullback": late}, "isn't the same after the step"),
     "moves the weights": ({"label_part": moving}, "looking ahead changed /parameters/0"),
 }
 

@@ -1,3 +1,7 @@
+import errno
+import os
+from pathlib import Path
+
 import pytest
 
 from mplframe.errors import (
@@ -9,6 +13,7 @@ from mplframe.errors import (
     RunError,
     UserError,
     nearest,
+    unwritable,
 )
 
 
@@ -27,3 +32,23 @@ def test_nearest_spelling() -> None:
     assert nearest("cosin", ["dot", "cosine"]) == "; did you mean 'cosine'?"
     assert nearest("xyz", ["dot", "cosine"]) == ""
     assert nearest("dot", []) == ""
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "says"),
+    [
+        (errno.ENOSPC, RunError, "the disk is full"),
+        (errno.EDQUOT, RunError, "the disk is full"),
+        (errno.EACCES, UserError, "--out DIR"),
+        (errno.EROFS, UserError, "--out DIR"),
+        (errno.EIO, RunError, "can't write"),
+    ],
+)
+@pytest.mark.parametrize("file", ["file", "folder/that/could/not/be/made"])
+def test_a_failed_write_is_sorted_by_whose_turn_it_is(
+    tmp_path: Path, code: int, kind: type[Exception], says: str, file: str
+) -> None:
+    found = unwritable(tmp_path / file, OSError(code, os.strerror(code)))
+    assert type(found) is kind
+    assert says in str(found)
+    assert str(tmp_path / file) in str(found)

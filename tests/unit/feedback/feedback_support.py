@@ -1,14 +1,14 @@
 """Tiny teachers and students in float64, on inputs that make every pseudo label matter."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mplframe.contracts.batch import Batch, Samples, Tensors
-from mplframe.contracts.feedback import StudentStep
+from mplframe.contracts.feedback import Derivative, StudentStep
 from mplframe.learners.labeling import Labeling
 from mplframe.learners.learner import Learner
 from mplframe.learners.student import NetworkStudent
@@ -44,10 +44,10 @@ def student(optimizer: Optimizer, *, smoothing: float = 0.0) -> NetworkStudent:
     return NetworkStudent(Learner(module, optimizer(module.parameters())), label_smoothing=smoothing)
 
 
-def teacher(*, temperature: float = 1.0) -> NetworkTeacher:
-    """A teacher whose step with learning rate 1 is minus its gradient."""
+def teacher(*, temperature: float = 1.0, lr: float = 1.0) -> NetworkTeacher:
+    """A teacher without losses of its own: with learning rate 1 its step is minus its gradient from the feedback."""
     module = network(5, seed=2)
-    learner = Learner(module, torch.optim.SGD(module.parameters(), lr=1.0))
+    learner = Learner(module, torch.optim.SGD(module.parameters(), lr=lr))
     return NetworkTeacher(learner, labeling=Labeling(temperature=temperature))
 
 
@@ -57,15 +57,22 @@ def flat(tensors: Tensors | list[Tensor]) -> Tensor:
 
 @dataclass
 class GivenStep(StudentStep):
-    """A step whose two vectors are given."""
+    """A step whose vectors are given: `slopes` is [N, C] dR/dq, `losses` those before and after."""
 
-    gradient: Tensors
-    moved: Tensors
+    gradient: Tensors = ()
+    moved: Tensors = ()
     count: int = 1
+    slopes: Tensor = field(default_factory=lambda: torch.zeros(1, CLASSES))
+    given: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.int64))
+    losses: tuple[float, float] = (0.0, 0.0)
 
     @property
     def samples(self) -> int:
         return self.count
+
+    @property
+    def labels(self) -> Tensor:
+        return self.given
 
     @property
     def label_part(self) -> Tensors:
@@ -73,6 +80,19 @@ class GivenStep(StudentStep):
 
     def labeled_gradient(self) -> Tensors:
         return self.gradient
+
+    def pullback(self, vector: Tensors) -> Tensors:
+        return vector
+
+    def sensitivity(self, direction: Tensors, *, derivative: Derivative = "forward") -> Tensor:
+        return self.slopes
+
+    @property
+    def labeled_loss_before(self) -> Tensor:
+        return torch.tensor(self.losses[0])
+
+    def labeled_loss(self) -> Tensor:
+        return torch.tensor(self.losses[1])
 
     def inner(self, a: Tensors, b: Tensors) -> Tensor:
         return torch.stack([(x * y).sum() for x, y in zip(a, b, strict=True)]).sum()

@@ -16,6 +16,8 @@ from mplframe.feedback.baseline import Baseline
 from mplframe.feedback.cosine import Cosine
 from mplframe.feedback.dot import Dot
 from mplframe.feedback.off import Off
+from mplframe.learners.teacher import NetworkTeacher
+from mplframe.losses.supervised import Supervised
 from mplframe.methods.mpl import MPLStage
 
 vectors = st.lists(st.floats(-3, 3).filter(lambda x: abs(x) > 1e-3), min_size=6, max_size=6)
@@ -64,7 +66,9 @@ def test_dot_is_equation_12_for_sgd() -> None:
     assert found.h.item() == pytest.approx(F.cosine_similarity(flat(v), flat(g), dim=0).item(), rel=1e-12)
 
 
-@pytest.mark.parametrize("settings", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}, {"weight_decay": 0.1}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}, {"weight_decay": 0.1}]
+)
 def test_dot_is_the_fall_of_the_labeled_loss_that_the_labels_brought(settings: dict[str, Any]) -> None:
     """To first order: against the step that the optimizer would have made without a gradient."""
     given, eta = batch(), 1e-4
@@ -84,7 +88,7 @@ def test_a_label_that_helped_has_a_positive_h_and_becomes_more_likely(estimator:
     truth = torch.tensor([0, 1, 2])
     same = Batch(Samples(images, images, truth), Samples(images, images))
     for y, sign in (([0, 1, 2], 1), ([1, 2, 0], -1)):
-        learning, teaching = student(sgd(0.01)), teacher()
+        learning, teaching = student(sgd(0.01)), teacher(lr=1e-3)
         (pseudo,) = teaching.label([same], 0)
         pseudo = PseudoLabels(torch.tensor(y), pseudo.probabilities, pseudo.forward)
         before = pseudo.probabilities[range(3), y].log().sum()
@@ -92,8 +96,6 @@ def test_a_label_that_helped_has_a_positive_h_and_becomes_more_likely(estimator:
         feedback = estimator.estimate(step)
         assert feedback is not None
         assert sign * feedback.h.item() > 0
-        teaching.learner.set_rate(0)
-        teaching.learner._peaks = [1e-3]
         teaching.learn([same], [pseudo], feedback, 0)
         after = teaching.module(images).log_softmax(-1)[range(3), y].sum()
         assert sign * (after - before).item() > 0
@@ -116,10 +118,12 @@ def test_the_cosine_of_parallel_vectors_is_one() -> None:
     assert h(Cosine(), up, up) == pytest.approx(-1.0)
 
 
-@pytest.mark.parametrize("scale", [1e-9, 1e9, 1e12])
-def test_the_cosine_in_single_precision_knows_no_scale_either(scale: float) -> None:
-    up, down = (tuple(t.float() for t in pair([1, 2, 3, 4, 5, 6], s * scale)) for s in (1, -1))
-    assert h(Cosine(), up, down) == pytest.approx(1.0, rel=1e-5)
+@pytest.mark.parametrize(("gradient", "moved"), [(1e-7, 1e-11), (1e6, 1e14)])
+def test_the_cosine_in_single_precision_knows_no_scale_either(gradient: float, moved: float) -> None:
+    """Such as near the end of a cosine schedule, with a student that fits its labels well."""
+    values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    v, d = (tuple(t.float() for t in pair(values, scale)) for scale in (gradient, -moved))
+    assert h(Cosine(), v, d) == pytest.approx(1.0, rel=1e-5)
 
 
 def test_a_vector_of_zeros_gives_no_feedback_rather_than_nan() -> None:
@@ -178,11 +182,7 @@ def forwards_of_a_step(estimator: FeedbackEstimator) -> list[int]:
     """Batch sizes of the student's forwards in one step of MPL."""
     learning, sizes = student(sgd(0.1)), []
     learning.module.register_forward_hook(lambda module, inputs, output: sizes.append(len(inputs[0])))
-    from mplframe.losses.supervised import Supervised
-
-    teaching = teacher()
-    teaching = type(teaching)(teaching.learner, [Supervised()])
-    MPLStage(teaching, learning, estimator).step([batch()], 0)
+    MPLStage(NetworkTeacher(teacher().learner, [Supervised()]), learning, estimator).step([batch()], 0)
     return sizes
 
 
@@ -202,5 +202,5 @@ def test_off_needs_no_displacement_and_gives_none() -> None:
     step, _ = student(sgd(0.1)).learn([batch()], labels([0, 1, 2]), 0, requires=Off().requires)
     assert Off().estimate(step) is None
     assert step.metrics == {}
-    with pytest.raises(AssertionError, match="without listing it"):
+    with pytest.raises(AssertionError, match="without listing it as"):
         _ = step.label_part

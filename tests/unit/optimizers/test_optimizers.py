@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from torch import nn
 
 from mplframe.contracts.optimizer import OptimizerFactory
+from mplframe.optimizers.adam import Adam
+from mplframe.optimizers.adamw import AdamW
 from mplframe.optimizers.groups import parameter_groups
 from mplframe.optimizers.lars import LARS
 from mplframe.optimizers.rmsprop import RMSProp
@@ -57,6 +59,23 @@ def lars_step(decay: float, momentum: float, trust: float, adapt: bool) -> Step:
         update = ratio * (g + decay * p)
         velocity = update if velocity is None else momentum * velocity + update
         return p - lr * velocity
+
+    return step
+
+
+def adam_step(decay: float, betas: tuple[float, float], eps: float, decoupled: bool) -> Step:
+    mean: Array | float = 0.0
+    square: Array | float = 0.0
+    t = 0
+
+    def step(p: Array, g: Array, lr: float) -> Array:
+        nonlocal mean, square, t
+        t += 1
+        g = g if decoupled else g + decay * p
+        mean = betas[0] * mean + (1 - betas[0]) * g
+        square = betas[1] * square + (1 - betas[1]) * g**2
+        shrunk = p - lr * decay * p if decoupled else p
+        return shrunk - lr * (mean / (1 - betas[0] ** t)) / (np.sqrt(square / (1 - betas[1] ** t)) + eps)
 
     return step
 
@@ -111,6 +130,18 @@ def test_lars(weight_decay: float, decay_all: bool) -> None:
     trajectory(LARS(config), reference)
 
 
+@pytest.mark.parametrize("decay_all", [False, True])
+@pytest.mark.parametrize("factory", [Adam, AdamW])
+def test_adam(factory: type[Adam] | type[AdamW], decay_all: bool) -> None:
+    betas, eps = (0.8, 0.95), 1e-3
+    config = factory.Config(lr=0.1, betas=betas, eps=eps, weight_decay=0.5, decay_all=decay_all)
+
+    def reference(p: nn.Parameter) -> Step:
+        return adam_step(0.5 if decay_all or p.ndim > 1 else 0.0, betas, eps, decoupled=factory is AdamW)
+
+    trajectory(factory(config), reference)
+
+
 def test_defaults_are_the_published_settings() -> None:
     assert SGD.Config().model_dump() == {
         "name": "sgd", "lr": 0.3, "momentum": 0.9, "nesterov": True, "weight_decay": 0.0, "decay_all": False,
@@ -119,11 +150,19 @@ def test_defaults_are_the_published_settings() -> None:
     assert (group["alpha"], group["momentum"], group["eps"], group["lr"]) == (0.9, 0.9, 1e-3, 0.128)
     (group,) = LARS().build([{"params": [nn.Parameter(torch.ones(2, 2))], "weight_decay": 0.0}]).param_groups
     assert (group["momentum"], group["lr"], group["trust_coeff"]) == (0.9, 0.001, 0.001)
+    for factory, decay in ((Adam, 0.0), (AdamW, 0.01)):
+        assert factory().weight_decay == decay
+        (group,) = factory().build([{"params": [nn.Parameter(torch.ones(2))], "weight_decay": decay}]).param_groups
+        assert (group["lr"], group["betas"], group["eps"]) == (0.001, (0.9, 0.999), 1e-8)
 
 
 @pytest.mark.parametrize(
     ("config", "bad"),
     [
+        (Adam.Config, {"betas": (0.9, 1.0)}),
+        (Adam.Config, {"betas": (0.9,)}),
+        (AdamW.Config, {"eps": 0.0}),
+        (AdamW.Config, {"lr": 0.0}),
         (SGD.Config, {"momentum": 0.0}),
         (SGD.Config, {"lr": 0.0}),
         (RMSProp.Config, {"decay": 1.0}),
