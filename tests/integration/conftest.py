@@ -30,7 +30,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {**os.environ, "MPLFRAME_CACHE": str(cache), "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
 
 
-@pytest.fixture()
+@pytest.fixture
 def cli(
     environment: dict[str, str],
     tmp_path: Path,
@@ -57,7 +57,7 @@ def cli(
     return run
 
 
-@pytest.fixture()
+@pytest.fixture
 def small(tmp_path: Path) -> Path:
     """A config that trains every kind of state on the digits in seconds: EMA, baseline, dropout, accumulation."""
     path = tmp_path / "small.yaml"

@@ -1,4 +1,4 @@
-"""What bad input gets: one clear message, exit code 2 for a user's mistake and 1 for a failure, nothing half-written."""
+"""Bad input gets one clear message, exit code 2 for a user's mistake and 1 for a failure, nothing half-written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from .conftest import Cli, Result
 pytestmark = pytest.mark.integration
 
 CONFIG = """
-data: {{name: webdataset, labeled: '{root}/labeled.tar', unlabeled: '{root}/unlabeled.tar', test: '{root}/test.tar', classes: {classes}}}
+data:
+  name: webdataset
+  labeled: '{root}/labeled.tar'
+  unlabeled: '{root}/unlabeled.tar'
+  test: '{root}/test.tar'
+  classes: {classes}
 input: {{size: 8, channels: 1}}
 method:
   name: mpl
@@ -46,7 +51,7 @@ def shard(path: Path, labels: list[int | None], size: int = 8, *, break_image: i
                 tar.addfile(member, io.BytesIO(data))
 
 
-@pytest.fixture()
+@pytest.fixture
 def config(tmp_path: Path) -> Path:
     """A sound config over sound shards of three classes."""
     shard(tmp_path / "labeled.tar", [0, 1, 2] * 4)
@@ -132,6 +137,8 @@ def test_a_loss_that_is_not_finite(cli: Cli, config: Path, tmp_path: Path) -> No
         ("method.feedback.inner.name=cosin", ["method.feedback.inner.name", "did you mean 'cosine'"]),
         ("method.batch.accumulate=3", ["labeled = 8", "accumulate = 3"]),
         ("method=7", ["method", "7"]),
+        ("method.student.schedule={name: cosine, warmup: 9}", ["stage mpl, student", "warmup is 9"]),
+        ("method.pseudo_label.kind=soft", ["method.feedback", "use the feedback 'exact'"]),
         ("input.mean=[0.5,0.5,0.5]", ["input", "channels"]),
         ("backend.device=cuda:9", ["backend.device", "cuda:9"]),
         ("nonsense", ["KEY=VALUE"]),

@@ -68,7 +68,7 @@ def kill_after(total: int, folder: Path, process: subprocess.Popen[bytes], numbe
     process.wait(60)
 
 
-@pytest.fixture()
+@pytest.fixture
 def undisturbed(cli: Cli, small: Path, tmp_path: Path) -> Path:
     done = cli("run", small, "--out", "whole")
     assert done.returncode == 0, done.stderr
