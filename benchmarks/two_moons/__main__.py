@@ -43,7 +43,7 @@ def train(store: Store, wanted: dict[str, Cell]) -> None:
     left = len(missing)
     for part in together(missing):
         started = time.perf_counter()
-        results = run([cell.setting for _, cell in part], draw(part[0][1].seeds))
+        results = run([cell.setting for _, cell in part], draw(part[0][1].seeds, part[0][1].setting.labeled_per_class))
         seconds = time.perf_counter() - started
         store.add({name: (cell, result) for (name, cell), result in zip(part, results, strict=True)}, seconds)
         left -= len(part)

@@ -13,7 +13,6 @@ from mplframe.data.splits import stratified
 from mplframe.data.two_moons import two_moons
 
 POINTS = 2000
-LABELED_PER_CLASS = 3
 NOISE = 0.1
 """Standard deviation; the paper doesn't say what it is there."""
 
@@ -36,7 +35,7 @@ class Points:
 
     Attributes:
         everything: [S, 2, 2000] all points with their truth.
-        labeled: the six that the methods are told.
+        labeled: those whose class the methods are told.
     """
 
     everything: Labeled
@@ -51,14 +50,14 @@ class Points:
         return Points(tiled(self.everything), tiled(self.labeled))
 
 
-def draw(seeds: Iterable[int]) -> Points:
+def draw(seeds: Iterable[int], labeled_per_class: int = 3) -> Points:
     """New points and new labels for each seed."""
     xs, ys, chosen = [], [], []
     for seed in seeds:
         points, classes = two_moons(POINTS, NOISE, np.random.default_rng(seed))
         xs.append(torch.from_numpy(points.T).float())
         ys.append(torch.from_numpy(classes).float())
-        chosen.append(torch.from_numpy(stratified(classes, LABELED_PER_CLASS, seed)))
+        chosen.append(torch.from_numpy(stratified(classes, labeled_per_class, seed)))
     everything = Labeled(torch.stack(xs), torch.stack(ys))
     return Points(everything, take(everything, torch.stack(chosen)))
 

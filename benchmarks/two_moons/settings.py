@@ -20,10 +20,12 @@ class Setting:
         baseline: decay of the moving average that is subtracted from h; 0 for none.
         start: first step with feedback.
         stop: first step without it again; 0 for never.
-        measured_on: what R is: `labels`, the six; `noisy_labels`, 16 noisy copies of each; `truth`, 100 points with
-            their true class, a control that no method could have; `consistency`, the six, and the student's own
-            consistency loss on the unlabeled points. The last three aren't a part of mplframe.
-        supervised: weight of the teacher's loss on the six labels.
+        labeled_per_class: labeled points of each moon.
+        measured_on: what R is: `labels`, the labeled points; `noisy_labels`, 16 noisy copies of each; `truth`, other
+            points with their true class, a control that no method could have; `consistency`, the labeled points, and
+            the student's own consistency loss on the unlabeled ones. The last three aren't a part of mplframe.
+        truths: points of `truth`, half of them of each moon.
+        supervised: weight of the teacher's loss on the labeled points.
         uda: weight of the teacher's consistency loss.
         uda_noise: standard deviation of the noise in the strong view.
         uda_temperature: of the consistency loss's target.
@@ -46,7 +48,9 @@ class Setting:
     baseline: float = 0.0
     start: int = 0
     stop: int = 0
+    labeled_per_class: int = 3
     measured_on: MeasuredOn = "labels"
+    truths: int = 100
     supervised: float = 1.0
     uda: float = 0.0
     uda_noise: float = 0.2
@@ -71,8 +75,8 @@ class Setting:
     def shape(self) -> tuple[object, ...]:
         """What settings must have in common to be trained in one go; all else is a number for each network."""
         return (
-            self.estimator, self.normalised, bool(self.baseline), self.measured_on, self.labels,
-            self.view, self.reset, self.sequential, self.batch, self.steps,
+            self.estimator, self.normalised, bool(self.baseline), self.labeled_per_class, self.measured_on, self.truths,
+            self.labels, self.view, self.reset, self.sequential, self.batch, self.steps,
         )  # fmt: skip
 
 

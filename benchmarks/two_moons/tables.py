@@ -55,6 +55,7 @@ COSINE: Changes = {"estimator": "cosine", "weight": 0.3}
 BASELINE: Changes = {**COSINE, "baseline": 0.99}
 PER_EXAMPLE: Changes = {"estimator": "per_example", "weight": 10.0}
 EXACT: Changes = {"estimator": "exact"}
+EXACT_LOW: Changes = {"estimator": "exact", "weight": 0.1}
 EXACT_10: Changes = {"estimator": "exact", "weight": 10.0}
 SCALED: Changes = {"estimator": "exact", "normalised": True, "weight": 0.1}
 SCALED_PER_EXAMPLE: Changes = {**SCALED, "estimator": "per_example"}
@@ -120,10 +121,18 @@ CONSISTENT: Mapping[str, Changes] = {
     "exact, scaled": SCALED,
     "exact, scaled, weight 1": {**SCALED, "weight": 1.0},
 }
-AFTERWARDS = Axis(
-    "R", [{"measured_on": "consistency", "uda": uda} for uda in (0.0, 1.0)], CONSISTENT, table="afterwards"
+STRONG = {"baseline": BASELINE, "per_example": PER_EXAMPLE, "exact, weight 10": EXACT_10}
+AFTERWARDS = (
+    Axis("R", [{"measured_on": "consistency", "uda": u} for u in (0.0, 1.0)], CONSISTENT, "afterwards"),
+    Axis("R", [{"measured_on": "truth", "truths": count} for count in (6, 12, 24, 50)], STRONG, "afterwards"),
+    Axis(
+        "labels",
+        [{"labeled_per_class": count, "uda": u} for count in (6, 12, 25, 50) for u in (0.0, 1.0)],
+        {"off": OFF, **STRONG},
+        "afterwards",
+    ),
 )
-"""Declared when the sweep had been seen: R that says something of unlabeled points, for a teacher without UDA."""
+"""Declared when the sweep had been seen: R that says something of unlabeled points, and R on more points."""
 
 FRESH = range(1000, 1100)
 CONFIRMED: Mapping[str, Changes] = {
@@ -131,8 +140,10 @@ CONFIRMED: Mapping[str, Changes] = {
     **{f"MPL dot, weight {w:g}": {**DOT, "weight": w} for w in (0.1, 1.0)},
     **{f"MPL baseline, weight {w:g}": {**BASELINE, "weight": w} for w in (0.1, 1.0)},
     **{f"MPL exact, weight {w:g}": {**EXACT, "weight": w} for w in (0.1, 1.0, 10.0)},
+    **{f"MPL exact, weight 10, stop {stop}": {**EXACT_10, "stop": stop} for stop in (500, 2000)},
+    "MPL exact, weight 100, stop 500": {**EXACT, "weight": 100.0, "stop": 500},
 }
-"""Repeated on 100 seeds that nothing was chosen by."""
+"""Repeated on 100 seeds that nothing was chosen by; feedback that stops early for having won most in the sweep."""
 
 EXAMPLE = Setting(lr=1.0, init=2.0, uda=3.0, steps=5000)
 """As in `examples/two_moons.yaml`."""
@@ -141,16 +152,16 @@ EXAMPLE = Setting(lr=1.0, init=2.0, uda=3.0, steps=5000)
 def ablation(setting: Setting) -> Setting:
     """The same without feedback; what only feedback looks at is as it is by default."""
     plain = Setting()
-    ignored = ("estimator", "weight", "normalised", "baseline", "start", "stop", "measured_on")
+    ignored = ("estimator", "weight", "normalised", "baseline", "start", "stop", "measured_on", "truths")
     return replace(setting, **{name: getattr(plain, name) for name in ignored})
 
 
 def cells(seeds: int) -> dict[str, Cell]:
     """Everything, on seeds 0, 1, ...; what is confirmed on seeds of its own."""
-    varied = {name: setting for axis in (*AXES, AFTERWARDS) for name, setting in axis.settings().items()}
+    varied = {name: setting for axis in (*AXES, *AFTERWARDS) for name, setting in axis.settings().items()}
     settings = {**methods(FAST, "fast"), **methods(PAPER, "paper"), **varied}
     fresh = {f"confirmed/with UDA/{name}": replace(FAST, **changes) for name, changes in CONFIRMED.items()}
-    for name, changes in {"MPL off": OFF, "MPL exact": EXACT}.items():
+    for name, changes in {"MPL off": OFF, "MPL exact": EXACT, "MPL exact, weight 0.1": EXACT_LOW}.items():
         fresh[f"confirmed/example/{name}"] = replace(EXAMPLE, **changes)
     return {name: Cell(setting, range(seeds)) for name, setting in settings.items()} | {
         name: Cell(setting, FRESH) for name, setting in fresh.items()

@@ -18,7 +18,6 @@ CHECKS = 10
 BLOCK = 100
 """Steps whose points are drawn at once."""
 COPIES = 16
-CONTROL = 100
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ class _Training:
 
 def _measured(setting: Setting, data: Points) -> Labeled:
     if setting.measured_on == "truth":
-        # Points lie class by class: every 20th is 50 of each.
-        every = torch.arange(0, POINTS, POINTS // CONTROL).expand(len(data.labeled.y), -1)
-        return take(data.everything, every)
+        # Points lie class by class and at random within it.
+        spaced = torch.arange(setting.truths) * POINTS // setting.truths
+        return take(data.everything, spaced.expand(len(data.labeled.y), -1))
     return data.labeled.repeated(COPIES) if setting.measured_on == "noisy_labels" else data.labeled

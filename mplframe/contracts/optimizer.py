@@ -6,32 +6,33 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
+from pydantic import NonNegativeFloat, PositiveFloat
 
 from mplframe.config.base import ComponentConfig
 
 
+class OptimizerConfig(ComponentConfig):
+    """What every optimizer is told.
+
+    Attributes:
+        lr: peak learning rate, for one step.
+        weight_decay: of the parameters that decay.
+        decay_all: norms and biases decay too.
+    """
+
+    lr: PositiveFloat
+    weight_decay: NonNegativeFloat = 0.0
+    decay_all: bool = False
+
+
 class OptimizerFactory(ABC):
-    """Makes a torch optimizer from its `Config`.
+    """Makes a torch optimizer from its `config`.
 
     Its learning rate is the schedule's: every step sets `lr` of each group to the config's `lr` times the schedule.
     """
 
-    Config: type[ComponentConfig]
-
-    @property
-    @abstractmethod
-    def lr(self) -> float:
-        """The peak learning rate, for one step."""
-
-    @property
-    @abstractmethod
-    def weight_decay(self) -> float:
-        """Of the parameters that decay; norms and biases don't unless the config says so."""
-
-    @property
-    def decay_all(self) -> bool:
-        """Whether norms and biases decay too."""
-        return False
+    Config: type[OptimizerConfig]
+    config: OptimizerConfig
 
     @abstractmethod
     def build(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:

@@ -99,7 +99,7 @@ def optimizer_bytes(network: nn.Module, factory: OptimizerFactory, *, name: str)
     Raises:
         UserError: the step doesn't run on the meta device.
     """
-    groups = parameter_groups(network, factory.weight_decay, decay_all=factory.decay_all)
+    groups = parameter_groups(network, factory.config.weight_decay, decay_all=factory.config.decay_all)
     optimizer = factory.build(groups)
     trained = [parameter for group in groups for parameter in group["params"]]
     for parameter in trained:

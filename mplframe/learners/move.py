@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import Protocol, final
 
 import torch
 from torch import Tensor
@@ -13,11 +13,22 @@ from mplframe.contracts.batch import Batch, Metrics, Tensors
 from mplframe.contracts.feedback import Derivative, StudentStep
 from mplframe.contracts.learner import PseudoLabels
 from mplframe.learners.derivative import directional
-
-if TYPE_CHECKING:
-    from mplframe.learners.student import NetworkStudent
+from mplframe.learners.learner import Learner
 
 UNASKED = "the estimator uses {} without listing it as {!r} in `requires`"
+
+
+class Measurable(Protocol):
+    """What a student lets be measured; see `mplframe.learners.student.NetworkStudent`."""
+
+    learner: Learner
+    label_smoothing: float
+
+    def labeled_gradient(self, batches: Sequence[Batch], step: int) -> tuple[Tensors, Metrics]: ...
+
+    def labeled_loss(self, batches: Sequence[Batch], step: int) -> Metrics: ...
+
+    def log_probabilities(self, batch: Batch, step: int, micro: int, weights: Tensors) -> Tensor: ...
 
 
 @dataclass
@@ -41,11 +52,11 @@ class Before:
 
 @final
 class Move(StudentStep):
-    """A step of a `NetworkStudent`; what an estimator asks for is computed when it is first asked for."""
+    """A step of a student; what an estimator asks for is computed when it is first asked for."""
 
     def __init__(
         self,
-        student: NetworkStudent,
+        student: Measurable,
         batches: Sequence[Batch],
         labels: Sequence[PseudoLabels],
         step: int,

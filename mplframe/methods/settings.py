@@ -90,7 +90,7 @@ def make_learner(context: StageContext, config: LearnerConfig, role: str, steps:
     """
     module = context.network(config.network, role)
     factory = context.make("optimizer", config.optimizer)
-    groups = parameter_groups(module, factory.weight_decay, decay_all=factory.decay_all)
+    groups = parameter_groups(module, factory.config.weight_decay, decay_all=factory.config.decay_all)
     optimizer = factory.build(groups)
     return Learner(
         module,

@@ -5,8 +5,7 @@ from typing import Annotated, Any, Literal, final
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-from mplframe.config.base import ComponentConfig
-from mplframe.contracts.optimizer import OptimizerFactory
+from mplframe.contracts.optimizer import OptimizerConfig, OptimizerFactory
 
 Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -22,7 +21,7 @@ class AdamW(OptimizerFactory):
     Defaults are those of `torch.optim.AdamW`.
     """
 
-    class Config(ComponentConfig):
+    class Config(OptimizerConfig):
         """Settings of AdamW.
 
         Attributes:
@@ -38,25 +37,11 @@ class AdamW(OptimizerFactory):
         betas: tuple[Beta, Beta] = (0.9, 0.999)
         eps: PositiveFloat = 1e-8
         weight_decay: NonNegativeFloat = 0.01
-        decay_all: bool = False
+
+    config: Config
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or self.Config()
-
-    @property
-    def lr(self) -> float:
-        """The peak learning rate, for one step."""
-        return self.config.lr
-
-    @property
-    def weight_decay(self) -> float:
-        """Of the parameters that decay."""
-        return self.config.weight_decay
-
-    @property
-    def decay_all(self) -> bool:
-        """Whether norms and biases decay too."""
-        return self.config.decay_all
 
     def build(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         """The optimizer over parameter groups that already carry their `weight_decay`."""

@@ -3,11 +3,10 @@
 from typing import Annotated, Any, Literal, final
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, PositiveFloat
 from timm.optim.lars import Lars
 
-from mplframe.config.base import ComponentConfig
-from mplframe.contracts.optimizer import OptimizerFactory
+from mplframe.contracts.optimizer import OptimizerConfig, OptimizerFactory
 
 
 @final
@@ -24,7 +23,7 @@ class LARS(OptimizerFactory):
     these LARS's default parameters. It doesn't mention c; 0.001 is the default of You et al.
     """
 
-    class Config(ComponentConfig):
+    class Config(OptimizerConfig):
         """Settings of LARS.
 
         Attributes:
@@ -39,26 +38,11 @@ class LARS(OptimizerFactory):
         lr: PositiveFloat = 0.001
         momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
         trust: PositiveFloat = 0.001
-        weight_decay: NonNegativeFloat = 0.0
-        decay_all: bool = False
+
+    config: Config
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or self.Config()
-
-    @property
-    def lr(self) -> float:
-        """The peak learning rate, for one step."""
-        return self.config.lr
-
-    @property
-    def weight_decay(self) -> float:
-        """Of the parameters that decay."""
-        return self.config.weight_decay
-
-    @property
-    def decay_all(self) -> bool:
-        """Whether norms and biases decay too."""
-        return self.config.decay_all
 
     def build(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         """The optimizer over parameter groups that already carry their `weight_decay`."""

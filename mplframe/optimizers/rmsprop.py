@@ -6,8 +6,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 from timm.optim.rmsprop_tf import RMSpropTF
 
-from mplframe.config.base import ComponentConfig
-from mplframe.contracts.optimizer import OptimizerFactory
+from mplframe.contracts.optimizer import OptimizerConfig, OptimizerFactory
 
 
 @final
@@ -21,7 +20,7 @@ class RMSProp(OptimizerFactory):
     rate of Noisy Student (section 3.1); MPL v4, C.4 keeps the defaults of the architecture.
     """
 
-    class Config(ComponentConfig):
+    class Config(OptimizerConfig):
         """Settings of RMSProp.
 
         Attributes:
@@ -39,25 +38,11 @@ class RMSProp(OptimizerFactory):
         momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
         eps: PositiveFloat = 1e-3
         weight_decay: NonNegativeFloat = 1e-5
-        decay_all: bool = False
+
+    config: Config
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or self.Config()
-
-    @property
-    def lr(self) -> float:
-        """The peak learning rate, for one step."""
-        return self.config.lr
-
-    @property
-    def weight_decay(self) -> float:
-        """Of the parameters that decay."""
-        return self.config.weight_decay
-
-    @property
-    def decay_all(self) -> bool:
-        """Whether norms and biases decay too."""
-        return self.config.decay_all
 
     def build(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         """The optimizer over parameter groups that already carry their `weight_decay`."""

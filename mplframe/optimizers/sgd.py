@@ -3,10 +3,9 @@
 from typing import Annotated, Any, Literal, Self, final
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
-from mplframe.config.base import ComponentConfig
-from mplframe.contracts.optimizer import OptimizerFactory
+from mplframe.contracts.optimizer import OptimizerConfig, OptimizerFactory
 
 
 @final
@@ -18,7 +17,7 @@ class SGD(OptimizerFactory):
     MPL v4, C.4: Nesterov momentum 0.9 for WideResNet-28-2 and ResNet-50.
     """
 
-    class Config(ComponentConfig):
+    class Config(OptimizerConfig):
         """Settings of SGD.
 
         Attributes:
@@ -33,8 +32,6 @@ class SGD(OptimizerFactory):
         lr: PositiveFloat = 0.3
         momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
         nesterov: bool = True
-        weight_decay: NonNegativeFloat = 0.0
-        decay_all: bool = False
 
         @model_validator(mode="after")
         def _nesterov_needs_momentum(self) -> Self:
@@ -42,23 +39,10 @@ class SGD(OptimizerFactory):
                 raise ValueError("nesterov needs a momentum above 0; set nesterov: false for plain gradient descent")
             return self
 
+    config: Config
+
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or self.Config()
-
-    @property
-    def lr(self) -> float:
-        """The peak learning rate, for one step."""
-        return self.config.lr
-
-    @property
-    def weight_decay(self) -> float:
-        """Of the parameters that decay."""
-        return self.config.weight_decay
-
-    @property
-    def decay_all(self) -> bool:
-        """Whether norms and biases decay too."""
-        return self.config.decay_all
 
     def build(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         """The optimizer over parameter groups that already carry their `weight_decay`."""

@@ -42,7 +42,7 @@ def _network(device: str = "cpu") -> nn.Module:
 
 
 def _build(factory: OptimizerFactory, network: nn.Module) -> torch.optim.Optimizer:
-    return factory.build(parameter_groups(network, factory.weight_decay, decay_all=factory.decay_all))
+    return factory.build(parameter_groups(network, factory.config.weight_decay, decay_all=factory.config.decay_all))
 
 
 def _loss(network: nn.Module) -> torch.Tensor:
@@ -60,14 +60,15 @@ def _steps(network: nn.Module, optimizer: torch.optim.Optimizer, count: int) -> 
 
 def _check_groups(factory: OptimizerFactory) -> None:
     network = _network()
-    groups = parameter_groups(network, factory.weight_decay, decay_all=factory.decay_all)
+    groups = parameter_groups(network, factory.config.weight_decay, decay_all=factory.config.decay_all)
     optimizer = factory.build(copy.copy(groups))
     given = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
     found = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert found.keys() == given.keys(), "the optimizer's parameters aren't those of the groups it was given"
     assert found == given, "the groups lost the weight_decay that they came with"
     for group in optimizer.param_groups:
-        assert group["lr"] == factory.lr, f"a group starts with lr {group['lr']}, the factory says {factory.lr}"
+        peak = factory.config.lr
+        assert group["lr"] == peak, f"a group starts with lr {group['lr']}, the factory says {peak}"
 
 
 def _check_rate(factory: OptimizerFactory) -> None:
@@ -86,7 +87,7 @@ def _check_descent(factory: OptimizerFactory) -> None:
     optimizer = _build(factory, network)
     # Far below any peak: to first order every optimizer goes downhill.
     for group in optimizer.param_groups:
-        group["lr"] = min(1e-3, factory.lr)
+        group["lr"] = min(1e-3, factory.config.lr)
     before = _loss(network).item()
     _steps(network, optimizer, STEPS)
     assert _loss(network).item() < before, f"{STEPS} small steps didn't lower a smooth loss"

@@ -107,7 +107,7 @@ def all_optimizers() -> list[Mapping[str, Any]]:
 def optimizer(settings: Mapping[str, Any]) -> Callable[[list[Any]], Any]:
     factory = named("optimizer", settings, installed())()
     return lambda p: factory.build(
-        [{"params": p[:1], "weight_decay": factory.weight_decay}, {"params": p[1:], "weight_decay": 0.0}]
+        [{"params": p[:1], "weight_decay": factory.config.weight_decay}, {"params": p[1:], "weight_decay": 0.0}]
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -12,9 +12,15 @@ from torch import nn
 
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.lookahead import Lookahead
-from mplframe.contracts.optimizer import OptimizerFactory, Schedule
+from mplframe.contracts.optimizer import OptimizerConfig, OptimizerFactory, Schedule
 from mplframe.lookahead import sgd as sgd_lookahead
 from mplframe.testing import check_lookahead, check_loss, check_optimizer, check_schedule
+
+
+class Settings(OptimizerConfig):
+    name: Literal["broken"] = "broken"
+    lr: float = 0.1
+    weight_decay: float = 0.01
 
 
 class Ahead(Lookahead):
@@ -120,11 +126,10 @@ def test_optimizers(case: str) -> None:
     build, promise = OPTIMIZERS[case]
 
     class Broken(OptimizerFactory):
-        lr = 0.1
-        weight_decay = 0.01
+        config = Settings()
         build = lambda self, groups: build(groups, lr=0.1)  # noqa: E731
 
-    Broken.Config = Config
+    Broken.Config = Settings
     rejects(lambda: check_optimizer(Broken), promise)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.two_moons import __main__ as command
 from benchmarks.two_moons.figure import PANELS, draw_figure
-from benchmarks.two_moons.points import LABELED_PER_CLASS, draw
+from benchmarks.two_moons.points import draw
 from benchmarks.two_moons.report import markdown
 from benchmarks.two_moons.results import Store, compare, mean, success
 from benchmarks.two_moons.settings import Cell, Setting
@@ -26,7 +26,8 @@ def test_points_are_as_the_paper_has_them() -> None:
     points = draw(range(3))
     assert points.everything.x.shape == (3, 2, 2000)
     assert points.everything.y.sum(1).tolist() == [1000] * 3
-    assert points.labeled.y.sum(1).tolist() == [LABELED_PER_CLASS] * 3
+    assert points.labeled.y.sum(1).tolist() == [3] * 3
+    assert draw([0], 5).labeled.y.sum(1).tolist() == [5]
     assert not torch.equal(points.everything.x[0], points.everything.x[1])
     torch.testing.assert_close(draw([2]).labeled.x[0], points.labeled.x[2])
 

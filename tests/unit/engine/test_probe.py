@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.architecture import Architecture, ImageSpec
-from mplframe.contracts.optimizer import OptimizerFactory
+from mplframe.contracts.optimizer import OptimizerConfig, OptimizerFactory
 from mplframe.engine.probe import activation_bytes, forward_flops, optimizer_bytes, probe
 from mplframe.errors import UserError
 from mplframe.models.mlp import MLP
@@ -85,11 +85,10 @@ class HostSGD(torch.optim.SGD):
 
 
 class HostFactory(OptimizerFactory):
-    lr = 0.1
-    weight_decay = 0.0
+    config = OptimizerConfig(name="host", lr=0.1)
 
     def build(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        return HostSGD(groups, lr=self.lr)
+        return HostSGD(groups, lr=self.config.lr)
 
 
 def test_an_optimizer_that_reads_on_the_host_is_named() -> None:

@@ -86,13 +86,13 @@ def trajectory(factory: OptimizerFactory, reference: Callable[[nn.Parameter], St
     module = nn.Linear(5, 3).double()
     with torch.no_grad():
         module.bias.zero_()
-    optimizer = factory.build(parameter_groups(module, factory.weight_decay, decay_all=factory.decay_all))
+    optimizer = factory.build(parameter_groups(module, factory.config.weight_decay, decay_all=factory.config.decay_all))
     parameters = list(module.parameters())
     expected = [p.detach().numpy().copy() for p in parameters]
     steps = [reference(p) for p in parameters]
     rng = np.random.default_rng(0)
     for i in range(STEPS):
-        lr = factory.lr * (1.0 - i / STEPS)
+        lr = factory.config.lr * (1.0 - i / STEPS)
         gradients = [rng.normal(size=p.shape) for p in parameters]
         for group in optimizer.param_groups:
             group["lr"] = lr
@@ -151,7 +151,7 @@ def test_defaults_are_the_published_settings() -> None:
     (group,) = LARS().build([{"params": [nn.Parameter(torch.ones(2, 2))], "weight_decay": 0.0}]).param_groups
     assert (group["momentum"], group["lr"], group["trust_coeff"]) == (0.9, 0.001, 0.001)
     for factory, decay in ((Adam, 0.0), (AdamW, 0.01)):
-        assert factory().weight_decay == decay
+        assert factory().config.weight_decay == decay
         (group,) = factory().build([{"params": [nn.Parameter(torch.ones(2))], "weight_decay": decay}]).param_groups
         assert (group["lr"], group["betas"], group["eps"]) == (0.001, (0.9, 0.999), 1e-8)
 
