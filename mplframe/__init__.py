@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from mplframe.feedback.baseline import Baseline as Baseline
     from mplframe.feedback.cosine import Cosine as Cosine
     from mplframe.feedback.dot import Dot as Dot
+    from mplframe.feedback.exact import Exact as Exact
     from mplframe.feedback.off import Off as Off
+    from mplframe.feedback.per_example import PerExample as PerExample
+    from mplframe.feedback.taylor import Taylor as Taylor
     from mplframe.hooks import hookimpl as hookimpl
     from mplframe.learners.labeling import Labeling as Labeling
     from mplframe.learners.learner import Learner as Learner
@@ -34,6 +37,7 @@ _NAMES = {
     "Batch": "mplframe.contracts.batch",
     "Cosine": "mplframe.feedback.cosine",
     "Dot": "mplframe.feedback.dot",
+    "Exact": "mplframe.feedback.exact",
     "LabelSmoothing": "mplframe.losses.label_smoothing",
     "Labeling": "mplframe.learners.labeling",
     "Learner": "mplframe.learners.learner",
@@ -41,8 +45,10 @@ _NAMES = {
     "NetworkStudent": "mplframe.learners.student",
     "NetworkTeacher": "mplframe.learners.teacher",
     "Off": "mplframe.feedback.off",
+    "PerExample": "mplframe.feedback.per_example",
     "Samples": "mplframe.contracts.batch",
     "Supervised": "mplframe.losses.supervised",
+    "Taylor": "mplframe.feedback.taylor",
     "UDA": "mplframe.losses.uda",
     "from_dict": "mplframe.api",
     "hookimpl": "mplframe.hooks",
