@@ -41,7 +41,7 @@ def draw_figure(store: Store, path: Path, *, seed: int = 0) -> None:
     rows = [row for row in ROWS if all(f"{row[0]}/{panel[1]}" in store.cells for panel in PANELS)]
     if not rows:
         raise SystemExit("the figure needs the cells of fast/ or paper/; run them first")
-    figure = Figure(figsize=(2.4 * len(PANELS), 2.5 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(2.4 * len(PANELS), 2.1 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), len(PANELS), squeeze=False)
     for (protocol, subtitle), line in zip(rows, axes, strict=True):
         for (title, name, role), panel in zip(PANELS, line, strict=True):
@@ -55,23 +55,16 @@ def draw_figure(store: Store, path: Path, *, seed: int = 0) -> None:
 def _regions(panel: Axes, cell: dict[str, Any], role: str, seed: int) -> None:
     theta = torch.tensor(cell["weights"][seed][("teacher", "student").index(role)])
     side = torch.linspace(-REACH, REACH, GRID)
-    x, y = torch.meshgrid(side, side, indexing="xy")
-    margin = forward(theta[None], torch.stack([x.flatten(), y.flatten()])[None]).margin.reshape(GRID, GRID)
+    grid = torch.stack(torch.meshgrid(side, side, indexing="xy")).flatten(1)  # [2, GRID^2]
+    margin = forward(theta[None], grid[None]).margin.reshape(GRID, GRID)
     data = draw([cell["seeds"][seed]])
     colors: Sequence[Any] = [mpl.colormaps["tab10"](3), mpl.colormaps["tab10"](2)]
-    panel.pcolormesh(side, side, margin > 0, cmap=ListedColormap(colors), alpha=0.3, rasterized=True)
-    everything = data.everything
-    panel.scatter(
-        everything.x[0, 0], everything.x[0, 1], c=everything.y[0], cmap=ListedColormap(colors), s=1, linewidths=0
+    panel.pcolormesh(
+        side.numpy(), side.numpy(), margin.numpy() > 0, cmap=ListedColormap(colors), alpha=0.3, rasterized=True
     )
-    panel.scatter(
-        data.labeled.x[0, 0],
-        data.labeled.x[0, 1],
-        c=data.labeled.y[0],
-        cmap=ListedColormap(colors),
-        s=90,
-        marker="*",
-        edgecolors="black",
-    )
+    (x, y), classes = data.everything.x[0].numpy(), data.everything.y[0].numpy()
+    (stars_x, stars_y), known = data.labeled.x[0].numpy(), data.labeled.y[0].numpy()
+    panel.scatter(x, y, c=classes, cmap=ListedColormap(colors), s=1, linewidths=0)
+    panel.scatter(stars_x, stars_y, c=known, cmap=ListedColormap(colors), s=90, marker="*", edgecolors="black")
     panel.set(xticks=[], yticks=[], xlim=(-REACH, REACH), ylim=(-1.3, 1.3), aspect="equal")
     panel.set_xlabel(f"{100 * cell[role][seed]:.1f} % right", fontsize=8)

@@ -51,7 +51,7 @@ class Store:
     def add(self, results: dict[str, tuple[Cell, Result]], seconds: float) -> None:
         """Keep finished cells; `seconds` is what they took together."""
         for name, (cell, result) in results.items():
-            drawn = 0 if name.startswith(("sweep/", "afterwards/")) else DRAWN
+            drawn = DRAWN if name.startswith(("fast/", "paper/")) else 0
             self.cells[name] = {
                 "setting": cell.setting.dump(),
                 "seeds": list(cell.seeds),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 Estimator = Literal["off", "dot", "cosine", "per_example", "exact", "taylor"]
@@ -68,8 +68,8 @@ class Setting:
     steps: int = 100_000
 
     def dump(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
+        """What isn't as it is by default, as plain data."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
 
     @property
     def shape(self) -> tuple[object, ...]:
