@@ -67,9 +67,11 @@ class Setting:
         return [nn.Flatten(), nn.Linear(16, width), nn.SiLU(), nn.Dropout(0.4), nn.Linear(width, self.classes)]
 
     def _cnn(self, width: int) -> list[nn.Module]:
+        # BatchNorm leaves biases before it no gradient at all, and where that is 0 autograd through Adam gives NaN.
         return [
-            nn.Conv2d(1, width, 3, padding=1), nn.BatchNorm2d(width), nn.SiLU(), nn.AvgPool2d(2),
-            nn.Conv2d(width, width, 2), nn.BatchNorm2d(width), nn.Tanh(), nn.Flatten(), nn.Linear(width, self.classes),
+            nn.Conv2d(1, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.SiLU(), nn.AvgPool2d(2),
+            nn.Conv2d(width, width, 2, bias=False), nn.BatchNorm2d(width), nn.Tanh(), nn.Flatten(),
+            nn.Linear(width, self.classes),
         ]  # fmt: skip
 
     def batch(self, seed: int) -> Batch:
