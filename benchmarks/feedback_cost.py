@@ -3,8 +3,8 @@
     python benchmarks/feedback_cost.py --json benchmarks/results/feedback_cost.json
 
 The variants take turns, step by step in one process, so that whatever else the machine does meets all of them; times
-are medians of the ratios within a round. Peak memory is that of a process of its own for each variant, above what it
-holds before its first step. `labeled` is `off` and the gradient of the labeled loss, which every estimator but `taylor`
+are medians of the ratios within a round. Peak memory is what a process of its own for each variant has resident at the
+peak of its second step. `labeled` is `off` and the gradient of the labeled loss, which every estimator but `taylor`
 needs; `double` is MPL v1's way: the labeled loss, differentiated through the student's step.
 """
 
@@ -13,8 +13,9 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import platform
-import resource
+import re
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -133,7 +134,9 @@ def times(model: str, rounds: int) -> dict[str, list[float]]:
 
 
 def peak(model: str, variant: str, threads: int) -> int:
-    """Bytes above what the process holds before its first step."""
+    """Bytes resident at the peak of a step (Linux)."""
+    # Freed memory goes back to the system at once: what is left of the allocator's habits would hide the difference.
+    os.environ |= {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return int(pool.apply(_peak, (model, variant, threads)))
 
@@ -141,10 +144,11 @@ def peak(model: str, variant: str, threads: int) -> int:
 def _peak(model: str, variant: str, threads: int) -> int:
     torch.set_num_threads(threads)
     step = step_of(model, variant)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for number in range(2):
-        step(number)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    step(0)
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    step(1)
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(peak) * 1024
 
 
 def ratios(found: dict[str, list[float]], against: str) -> Iterator[tuple[str, float]]:

@@ -88,6 +88,7 @@ class Move(StudentStep):
             self._labeled_gradient, self.metrics = self._student.labeled_gradient(self._batches, self._step)
             if self._before.gradient is not None:
                 self.metrics["gradient_cosine"] = self._cosine(self._before.gradient, self._labeled_gradient)
+                self._before.gradient = None
         return self._labeled_gradient
 
     def pullback(self, vector: Tensors) -> Tensors:
