@@ -84,13 +84,14 @@ class Learner:
         """The gradient, scaled down to the norm `clip` where it is longer."""
         return gradient if self.clip is None else tuple(torch._foreach_mul(gradient, self._shrink(gradient)))
 
-    def pullback(self, gradient: Tensors) -> Map:
+    def pullback(self, gradient: Tensors, clipped: Tensors) -> Map:
         """`J_f(g)^T`, clipping included, for the step that this gradient is about to make; to be called after it.
 
         Args:
             gradient: g, before clipping.
+            clipped: what `clipped` made of it.
         """
-        through = self.lookahead.pullback(self.optimizer, self.clipped(gradient))
+        through = self.lookahead.pullback(self.optimizer, clipped)
         if self.clip is None:
             return through
         return lambda vector: self._through_clip(gradient, through(vector))

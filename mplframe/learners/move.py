@@ -12,6 +12,7 @@ from torch import Tensor
 from mplframe.contracts.batch import Batch, Metrics, Tensors
 from mplframe.contracts.feedback import Derivative, StudentStep
 from mplframe.contracts.learner import PseudoLabels
+from mplframe.feedback.cosine import cosine
 from mplframe.learners.derivative import directional
 from mplframe.learners.learner import Learner
 
@@ -87,7 +88,8 @@ class Move(StudentStep):
         if self._labeled_gradient is None:
             self._labeled_gradient, self.metrics = self._student.labeled_gradient(self._batches, self._step)
             if self._before.gradient is not None:
-                self.metrics["gradient_cosine"] = self._cosine(self._before.gradient, self._labeled_gradient)
+                # `cosine` is of minus its second vector: f(g) - f(0) points against g.
+                self.metrics["gradient_cosine"] = -cosine(self._labeled_gradient, self._before.gradient, self.inner)
                 self._before.gradient = None
         return self._labeled_gradient
 
@@ -120,7 +122,3 @@ class Move(StudentStep):
 
     def inner(self, a: Tensors, b: Tensors) -> Tensor:
         return self._student.learner.backend.inner(a, b)
-
-    def _cosine(self, a: Tensors, b: Tensors) -> Tensor:
-        norms = self.inner(a, a).sqrt() * self.inner(b, b).sqrt()
-        return self.inner(a, b) / norms.clamp_min(torch.finfo(norms.dtype).tiny)

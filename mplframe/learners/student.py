@@ -61,8 +61,10 @@ class NetworkStudent(Student):
         ]
         rate = self.learner.set_rate(step)
         gradient = self.learner.take_gradient()
-        before = self._before(batches, gradient, step, requires)
-        self.learner.apply(self.learner.clipped(gradient))
+        clipped = self.learner.clipped(gradient)
+        before = self._before(batches, gradient, clipped, step, requires)
+        # Some optimizers write into the gradient that they step with: what was kept needs it as it was.
+        self.learner.apply(tuple(g.clone() for g in clipped) if requires else clipped)
         return Move(self, batches, labels, step, before), {**mean_metrics(metrics), "lr": torch.tensor(rate)}
 
     def labeled_gradient(self, batches: Sequence[Batch], step: int) -> tuple[Tensors, Metrics]:
@@ -98,15 +100,20 @@ class NetworkStudent(Student):
         self.learner.load_state_dict(state)
 
     def _before(
-        self, batches: Sequence[Batch], gradient: Tensors, step: int, requires: frozenset[Requirement]
+        self,
+        batches: Sequence[Batch],
+        gradient: Tensors,
+        clipped: Tensors,
+        step: int,
+        requires: frozenset[Requirement],
     ) -> Before:
         learner = self.learner
         before = Before(gradient=gradient) if requires else Before()
         if "displacement" in requires:
-            before.label_part = learner.lookahead.label_part(learner.optimizer, learner.clipped(gradient))
+            before.label_part = learner.lookahead.label_part(learner.optimizer, clipped)
         if "old_weights" in requires:
             before.weights = tuple(p.detach().clone() for p in learner.parameters)
-            before.pullback = learner.pullback(gradient)
+            before.pullback = learner.pullback(gradient, clipped)
         if "old_loss" in requires:
             before.loss = self.labeled_loss(batches, step)["labeled_loss"]
         return before

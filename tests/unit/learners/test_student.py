@@ -177,6 +177,20 @@ def test_the_cosine_of_the_two_gradients_is_seen() -> None:
     torch.testing.assert_close(move.metrics["gradient_cosine"], h)
 
 
+def test_it_is_seen_as_it_was_before_the_optimizer_wrote_into_the_gradient() -> None:
+    """As torch's SGD does with Nesterov momentum, without weight decay, where it takes tensors together (on GPUs)."""
+    found = []
+    for foreach in (False, True):
+        module = plain(1)
+        settings = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "foreach": foreach}
+        learning = NetworkStudent(Learner(module, torch.optim.SGD(module.parameters(), **settings)))
+        for step in range(2):
+            move, _ = learning.learn([batch(step)], LABELS, step, requires=Cosine().requires)
+            move.labeled_gradient()
+        found.append(move.metrics["gradient_cosine"])
+    torch.testing.assert_close(*found)
+
+
 @pytest.mark.parametrize(
     ("estimator", "what"), [(PerExample(), "the pull-back"), (Taylor(), "the loss before the step")]
 )
