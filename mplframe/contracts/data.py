@@ -31,6 +31,21 @@ class Sample:
     label: int
 
 
+@dataclass(frozen=True)
+class Damage:
+    """A sample, or the rest of a file, that can't be used.
+
+    Attributes:
+        key: of the sample; empty where a whole file is meant.
+        where: the file or shard.
+        reason: what is wrong with it, and what to do.
+    """
+
+    key: str
+    where: str
+    reason: str
+
+
 class Split(ABC):
     """Samples that can be read by their number, in any order, from any thread."""
 
@@ -49,6 +64,21 @@ class Split(ABC):
         Raises:
             DataError: a sample is missing or damaged; names its key and where it lies.
         """
+
+    @property
+    def damage(self) -> Sequence[Damage]:
+        """What was found unusable when the split was opened. It has no number and is never read; whether a run goes on
+        without it is for `input.max_damaged` to say."""
+        return ()
+
+    def key(self, index: int) -> str:
+        """The key of a sample, known without decoding it."""
+        return str(index)
+
+    def scaled(self, shorter: int) -> Split:
+        """The same samples for uses that need no detail, such as evaluation: images may be decoded to fewer pixels, as
+        long as their shorter side keeps at least `shorter`."""
+        return self
 
     def __len__(self) -> int:
         return sum(self.group_sizes)
