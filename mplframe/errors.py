@@ -39,6 +39,10 @@ class DataError(UserError):
     """Data that is missing, damaged or doesn't fit the configuration."""
 
 
+class DamageError(DataError):
+    """One sample that can't be used, among others that can: undecodable, without its label, of a class that isn't."""
+
+
 class CheckpointError(UserError):
     """A checkpoint that can't be used here: damaged, of another architecture, or of another plan."""
 

@@ -70,6 +70,7 @@ def run(
         checkpoint = folder.begin(resume, store)
         if checkpoint is not None:
             check_identity(checkpoint["identity"], live.identity)
+        live.streams.damaged.keep(folder.damaged)
         folder.write_text(folder.config, dump(config.dump()))
         folder.write_json(folder.manifest, _manifest(live, found, command))
         return _train(live, folder, store, checkpoint)
@@ -87,6 +88,8 @@ def _train(
             progress = live.engine(folder, store).run(checkpoint)
         finally:
             live.backend.close()
+        if live.streams.damaged.counts:
+            _tell(live.trackers, f"went on without damaged samples: {_told(live)}; they are listed in {folder.damaged}")
     summary = _summary(live, progress.results, progress.seconds, progress.images)
     if folder.metrics.exists():
         learning_curves(folder.metrics, folder.curves)
@@ -123,7 +126,12 @@ def _summary(live: Run, results: Mapping[str, Any], seconds: float, images: int)
         "seconds": seconds,
         "images": images,
         "seed": live.config.seed,
+        "damaged": live.streams.damaged.counts,
     }
+
+
+def _told(live: Run) -> str:
+    return ", ".join(f"{count} {split}" for split, count in live.streams.damaged.counts.items())
 
 
 def _manifest(live: Run, found: Components, command: Sequence[str]) -> dict[str, Any]:

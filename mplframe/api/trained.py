@@ -14,6 +14,7 @@ from mplframe.api.configs import components, load
 from mplframe.builders import Run, build_run, open_images
 from mplframe.checkpoint.run_folder import RunFolder, find_checkpoint
 from mplframe.checkpoint.store import load as load_checkpoint
+from mplframe.data.damaged import Damaged, tolerant
 from mplframe.data.stream import evaluation_batches
 from mplframe.engine.classify import check_suffix, classify, write_table
 from mplframe.engine.classify import schema as prediction_schema
@@ -86,7 +87,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Judge the networks of a run on the test split; arguments as of `load_trained`."""
     trained = load_trained(target, checkpoint=checkpoint, overrides=overrides, installed=installed)
-    return {"stage": trained.stage, "step": trained.step, "networks": trained.live.judge(trained.networks)}
+    live = trained.live
+    networks = live.judge(trained.networks)
+    return {"stage": trained.stage, "step": trained.step, "networks": networks, "damaged": live.streams.damaged.counts}
 
 
 def predict(
@@ -111,7 +114,7 @@ def predict(
         installed: what names may refer to.
 
     Returns:
-        `samples`, `role`, `stage`, and samples by predicted class.
+        `samples`, `role`, `stage`, samples by predicted class, and how many were damaged.
     """
     check_suffix(Path(out))
     trained = load_trained(target, checkpoint=checkpoint, overrides=overrides, installed=installed)
@@ -120,8 +123,9 @@ def predict(
         raise UserError(
             f"no network is named {role!r}{nearest(role, trained.networks)} (there are: {', '.join(trained.networks)})"
         )
-    split = open_images(images, trained.classes)
     settings = trained.live.config.input
+    damaged = Damaged(settings.max_damaged)
+    split = tolerant(open_images(images, trained.classes), images, damaged, replace=False)
     batches = evaluation_batches(
         split,
         batch_size=trained.live.config.evaluation.batch_size,
@@ -134,7 +138,14 @@ def predict(
     counts: Counter[str] = Counter()
     rows = classify(trained.networks[role], batches, trained.live.backend, trained.classes)
     samples = write_table(Path(out), _counting(rows, counts), prediction_schema(trained.classes))
-    return {"samples": samples, "role": role, "stage": trained.stage, "classes": dict(counts), "out": str(out)}
+    return {
+        "samples": samples,
+        "role": role,
+        "stage": trained.stage,
+        "classes": dict(counts),
+        "damaged": sum(damaged.counts.values()),
+        "out": str(out),
+    }
 
 
 def _counting(rows: Iterable[Any], counts: Counter[str]) -> Iterator[Any]:

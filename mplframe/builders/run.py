@@ -21,6 +21,9 @@ from mplframe.engine.judge import Judge
 from mplframe.engine.loop import Engine, Every, RunStage
 from mplframe.plugins import Components
 
+FREE_INPUT = frozenset({"workers", "prefetch", "prefetch_mb", "max_damaged"})
+"""Settings of the input that a resumed run may change: they change no batch."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -40,7 +43,7 @@ class Run:
         """What a checkpoint has to have in common with this run; where and how fast it runs doesn't matter."""
         config = self.config.dump()
         own = {key: config[key] for key in ("seed", "method", "baselines", "input")}
-        own["input"] = {k: v for k, v in own["input"].items() if k not in ("workers", "prefetch")}
+        own["input"] = {k: v for k, v in own["input"].items() if k not in FREE_INPUT}
         splits = {stage: self.streams.split(stage) for stage in self._split_names()}
         return {
             **own,

@@ -12,6 +12,7 @@ from mplframe.config.run import RunConfig
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Batch
 from mplframe.contracts.data import DatasetSource, Split, SplitName
+from mplframe.data.damaged import Damaged, tolerant
 from mplframe.data.loader import Loader
 from mplframe.data.stream import Stream, evaluation_batches
 from mplframe.engine.loop import RunStage
@@ -26,12 +27,16 @@ class Streams:
         source: the dataset.
         make: makes augmentations.
         backend: whose rank and world share the global batches.
+
+    Attributes:
+        damaged: samples that are gone on without.
     """
 
     def __init__(self, config: RunConfig, source: DatasetSource, make: Maker, backend: Backend) -> None:
         self.config = config
         self.source = source
         self.backend = backend
+        self.damaged = Damaged(config.input.max_damaged)
         self._weak = [make("augmentation", c) for c in config.input.weak]
         self._strong = [make("augmentation", c) for c in config.input.strong]
         self._splits: dict[str, Split] = {}
@@ -40,7 +45,7 @@ class Streams:
         """A split of the source, opened once.
 
         Raises:
-            DataError: the source has none of that name, or it is empty.
+            DataError: the source has none of that name, it is empty, or more of it is damaged than may be.
         """
         if name not in self._splits:
             found = self.source.split(name)
@@ -51,17 +56,22 @@ class Streams:
                 )
             if len(found) == 0:
                 raise DataError(f"the {name} split of the dataset {self.config.data.name!r} has no samples")
-            self._splits[name] = found
+            self._splits[name] = tolerant(found, name, self.damaged, replace=name != "test")
         return self._splits[name]
 
     def batches(self, stage: RunStage, start: int) -> Iterator[Batch]:
         """See `mplframe.engine.loop.Feed`."""
         streams = stage.plan.streams
+        labeled = self._stream(stage, "labeled", streams.labeled, strong="labeled_strong" in streams.views)
+        unlabeled = None
+        if streams.unlabeled:
+            unlabeled = self._stream(stage, "unlabeled", streams.unlabeled, strong="strong" in streams.views)
         loader = Loader(
-            self._stream(stage, "labeled", streams.labeled),
-            self._stream(stage, "unlabeled", streams.unlabeled) if streams.unlabeled else None,
+            labeled,
+            unlabeled,
             workers=self.config.input.workers,
             prefetch=self.config.input.prefetch,
+            prefetch_bytes=self.config.input.prefetch_mb << 20,
             pin=self.backend.device.type == "cuda",
         )
         return loader.batches(start, stage.plan.steps)
@@ -88,7 +98,7 @@ class Streams:
             workers=settings.workers,
         )
 
-    def _stream(self, stage: RunStage, name: SplitName, batch: int) -> Stream:
+    def _stream(self, stage: RunStage, name: SplitName, batch: int, *, strong: bool) -> Stream:
         settings = self.config.input
         return Stream(
             self.split(name),
@@ -100,7 +110,7 @@ class Streams:
             fit=settings.fit,
             weak=self._weak,
             strong=self._strong,
-            want_strong=stage.plan.streams.strong,
+            want_strong=strong,
             rank=self.backend.rank,
             world=self.backend.world,
         )

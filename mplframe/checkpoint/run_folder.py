@@ -28,6 +28,7 @@ class RunFolder:
         self.manifest = path / "manifest.json"
         self.summary = path / "summary.json"
         self.metrics = path / "metrics.jsonl"
+        self.damaged = path / "damaged.jsonl"
         self.curves = path / "curves.png"
         self.checkpoints = path / "checkpoints"
         self._artifacts = path / "artifacts"
@@ -122,7 +123,8 @@ class RunFolder:
         return payload
 
     def _clear(self) -> None:
-        for file in (self.config, self.manifest, self.summary, self.metrics, self.curves, self.checkpoints / BEST):
+        files = (self.config, self.manifest, self.summary, self.metrics, self.damaged, self.curves)
+        for file in (*files, self.checkpoints / BEST):
             file.unlink(missing_ok=True)
         for checkpoint in self.checkpoints.glob("step-*.pt"):
             checkpoint.unlink()

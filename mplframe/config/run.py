@@ -27,6 +27,10 @@ class InputConfig(BaseConfig):
         strong: augmentations of the strong view, in order; they start from the fitted image, not from the weak view.
         workers: threads that read, decode and augment; 0 does it in the training thread.
         prefetch: finished batches that may wait.
+        prefetch_mb: bound of their memory, in MiB; one batch may always wait.
+        max_damaged: samples that can't be used (undecodable, without label, cut off, of a wrong class) to go on without
+            before the run stops; 0 stops at the first. In training the next usable sample takes the place of each;
+            evaluation leaves it out. Each is listed in `damaged.jsonl` in the run folder.
     """
 
     size: PositiveInt
@@ -39,6 +43,8 @@ class InputConfig(BaseConfig):
     strong: Annotated[tuple[ComponentConfig, ...], Kind("augmentation")] = ()
     workers: NonNegativeInt = 1
     prefetch: PositiveInt = 2
+    prefetch_mb: PositiveInt = 1024
+    max_damaged: NonNegativeInt = 0
 
     @model_validator(mode="after")
     def _one_value_a_channel(self) -> InputConfig:

@@ -62,7 +62,8 @@ class Split(ABC):
         """The samples with these numbers, decoded, in this order.
 
         Raises:
-            DataError: a sample is missing or damaged; names its key and where it lies.
+            DamageError: a sample can't be used; names its key and where it lies.
+            DataError: none can be read: the store is out of reach, a file was changed.
         """
 
     @property

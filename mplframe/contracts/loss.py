@@ -12,6 +12,8 @@ from mplframe.config.base import ComponentConfig
 
 View = Literal["labeled", "labeled_strong", "weak", "strong"]
 """`labeled` and `labeled_strong`: the two views of the labeled batch; `weak` and `strong`: those of the unlabeled."""
+VIEWS: tuple[View, ...] = ("labeled", "labeled_strong", "weak", "strong")
+"""All of them; where several go through one forward, in this order."""
 
 
 @dataclass(frozen=True)

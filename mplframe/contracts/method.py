@@ -15,6 +15,7 @@ from mplframe.contracts.architecture import ImageSpec
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Batch, Metrics
 from mplframe.contracts.lookahead import Lookahead
+from mplframe.contracts.loss import VIEWS, View
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,13 @@ class Streams:
     Attributes:
         labeled: samples of the labeled stream.
         unlabeled: samples of the unlabeled stream; 0 for none.
-        strong: whether strong views are needed.
+        views: what the stage looks at; no strong view is made that isn't among them.
         accumulate: micro-batches that a step is cut into; each stream's size is a multiple of it.
     """
 
     labeled: int
     unlabeled: int = 0
-    strong: bool = True
+    views: frozenset[View] = frozenset(VIEWS)
     accumulate: int = 1
 
 

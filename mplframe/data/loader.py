@@ -19,14 +19,24 @@ class Loader:
         unlabeled: the unlabeled stream, where the method uses one.
         workers: threads that make batches; 0 makes them in the thread that iterates.
         prefetch: finished batches that may wait.
+        prefetch_bytes: bound of what they take; one may always wait.
         pin: put batches into page-locked memory, for asynchronous copies to a GPU.
     """
 
     def __init__(
-        self, labeled: Stream, unlabeled: Stream | None, *, workers: int, prefetch: int, pin: bool = False
+        self,
+        labeled: Stream,
+        unlabeled: Stream | None,
+        *,
+        workers: int,
+        prefetch: int,
+        prefetch_bytes: int = 1 << 30,
+        pin: bool = False,
     ) -> None:
         self._labeled, self._unlabeled = labeled, unlabeled
-        self._workers, self._prefetch, self._pin = workers, prefetch, pin
+        self._workers, self._pin = workers, pin
+        size = labeled.bytes_a_step + (unlabeled.bytes_a_step if unlabeled is not None else 0)
+        self._prefetch = max(1, min(prefetch, prefetch_bytes // size))
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """The batches of steps `start` to `stop`, in order. Close the iterator to end the workers early.

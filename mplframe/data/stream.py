@@ -64,6 +64,12 @@ class Stream:
         """How often the split has been seen when step `step` (from 0) begins."""
         return step * self._batch / self._order.samples
 
+    @property
+    def bytes_a_step(self) -> int:
+        """What this rank's samples of a step take."""
+        views = 2 if self._want_strong else 1
+        return (self._stop - self._start) * (views * self._channels * self._size**2 + 8)
+
     def samples(self, step: int) -> Samples:
         """This rank's samples of global step `step`: uint8 [n, channels, size, size] views and int64 [n] labels.
 
@@ -113,16 +119,20 @@ def evaluation_batches(
 ) -> Iterator[EvaluationBatch]:
     """All samples of a split once, in order: images uint8 [n, channels, size, size], labels int64 [n], and n keys.
 
-    The last batch is smaller where `batch_size` doesn't divide the split. `workers` threads work ahead.
+    A batch is smaller where `batch_size` doesn't divide the split, or the split leaves damaged samples out. `workers`
+    threads work ahead.
 
     Raises:
         DataError: a sample is damaged or has the wrong size.
     """
     total = len(split)
 
-    def make(start: int) -> EvaluationBatch:
+    def make(start: int) -> EvaluationBatch | None:
         samples = split.read(range(start, min(start + batch_size, total)))
+        if not samples:
+            return None
         labels = torch.tensor([sample.label for sample in samples], dtype=torch.int64)
         return fit_evaluation(samples, size, channels, fit, eval_crop), labels, [sample.key for sample in samples]
 
-    return ordered(make, range(0, total, batch_size), workers=workers, prefetch=2)
+    made = ordered(make, range(0, total, batch_size), workers=workers, prefetch=2)
+    return (batch for batch in made if batch is not None)

@@ -9,10 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from mplframe.contracts.batch import Batch, Metrics
-from mplframe.contracts.loss import AuxLoss, LossInputs, View
+from mplframe.contracts.loss import VIEWS, AuxLoss, LossInputs, View
 from mplframe.errors import UserError
-
-ORDER: tuple[View, ...] = ("labeled", "labeled_strong", "weak", "strong")
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def images_of(batch: Batch, view: View) -> Tensor:
 
 def forward_views(module: nn.Module, batch: Batch, views: frozenset[View]) -> dict[View, Tensor]:
     """[N, C] logits of each view, by one forward of all of them: BatchNorm sees them as one batch."""
-    order = [view for view in ORDER if view in views]
+    order = [view for view in VIEWS if view in views]
     images = [images_of(batch, view) for view in order]
     logits = module(torch.cat(images) if len(images) > 1 else images[0])
     return dict(zip(order, logits.split([len(part) for part in images]), strict=True))

@@ -112,7 +112,6 @@ def classifier_plan(
             learner.start_from(context.artifact(start_from))
         return ClassifierStage(role, learner, objective, seed=context.seed)
 
-    strong = not objective.views.isdisjoint({"labeled_strong", "strong"})
-    streams = Streams(sizes.labeled, sizes.unlabeled, strong=strong, accumulate=sizes.accumulate)
+    streams = Streams(sizes.labeled, sizes.unlabeled, views=objective.views, accumulate=sizes.accumulate)
     images = sum(sizes.of(view) for view in objective.views)
     return StagePlan(name, steps, streams, (config.planned(role),), (Pass(role, images, True),), build)

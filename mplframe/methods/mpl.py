@@ -147,12 +147,18 @@ class MetaPseudoLabels(Method):
         c = self.config
         sizes = BatchSizes(**c.batch.model_dump())
         objective = Objective.of([make("loss", loss) for loss in c.teacher.losses])
-        taught = sum(sizes.of(view) for view in objective.views | {c.pseudo_label.teacher_view})
-        passes = [Pass("student", sizes.unlabeled, True), Pass("teacher", taught, True)]
+        taught = objective.views | {c.pseudo_label.teacher_view}
+        images = sum(sizes.of(view) for view in taught)
+        passes = [Pass("student", sizes.unlabeled, True), Pass("teacher", images, True)]
         if sizes.accumulate > 1:
-            passes.append(Pass("teacher", taught, False))
+            passes.append(Pass("teacher", images, False))
         passes += self._feedback_passes(make("feedback", c.feedback), sizes)
-        streams = Streams(sizes.labeled, sizes.unlabeled, accumulate=sizes.accumulate)
+        streams = Streams(
+            sizes.labeled,
+            sizes.unlabeled,
+            views=taught | {"labeled", c.pseudo_label.student_view},
+            accumulate=sizes.accumulate,
+        )
         networks = (c.student.planned("student"), c.teacher.planned("teacher"))
         plans = [StagePlan("mpl", c.steps, streams, networks, passes, self._build)]
         if c.finetune is not None:

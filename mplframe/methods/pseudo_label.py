@@ -120,7 +120,7 @@ class PseudoLabeling(Method):
         streams = Streams(
             labeled=c.batch.accumulate,
             unlabeled=c.batch.unlabeled,
-            strong="strong" in (c.pseudo_label.teacher_view, c.pseudo_label.student_view),
+            views=frozenset({c.pseudo_label.teacher_view, c.pseudo_label.student_view}),
             accumulate=c.batch.accumulate,
         )
         networks = (c.student.planned("student"), PlannedNetwork("teacher", c.teacher.network, optimizer=None))

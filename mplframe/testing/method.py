@@ -91,7 +91,7 @@ def _check_stage(plan: StagePlan, context: MemoryContext, steps: int) -> Mapping
 def _batches(plan: StagePlan, context: MemoryContext, step: int) -> list[Batch]:
     streams = plan.streams
     batch = random_batch(
-        context.spec, labeled=streams.labeled, unlabeled=streams.unlabeled, strong=streams.strong, seed=step
+        context.spec, labeled=streams.labeled, unlabeled=streams.unlabeled, views=streams.views, seed=step
     )
     return [context.backend.place(part) for part in batch.split(streams.accumulate)]
 

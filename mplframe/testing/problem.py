@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from mplframe.contracts.architecture import ImageSpec
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Batch, Samples
+from mplframe.contracts.loss import VIEWS, View
 from mplframe.learners.labeling import Labeling
 from mplframe.learners.learner import Learner
 from mplframe.learners.network import Network
@@ -53,19 +55,21 @@ class Problem:
         return [self.backend.place(part) for part in batch.split(parts)]
 
 
-def random_batch(spec: ImageSpec, *, labeled: int, unlabeled: int = 0, strong: bool = True, seed: int = 0) -> Batch:
+def random_batch(
+    spec: ImageSpec, *, labeled: int, unlabeled: int = 0, views: Set[View] = frozenset(VIEWS), seed: int = 0
+) -> Batch:
     """Noise in which the class can be seen, on the host.
 
     Args:
         spec: of the images.
         labeled: samples.
         unlabeled: samples; 0 for none. Their classes are given for diagnostics.
-        strong: whether there are strong views.
+        views: no strong view is made that isn't among them.
         seed: the same seed gives the same batch.
     """
     generator = torch.Generator().manual_seed(derive("batch", seed))
 
-    def samples(count: int) -> Samples:
+    def samples(count: int, strong: bool) -> Samples:
         labels = torch.randint(spec.classes, (count,), generator=generator)
         shape = (count, spec.channels, spec.size, spec.size)
         weak = torch.randint(0, 128, shape, generator=generator)
@@ -73,7 +77,9 @@ def random_batch(spec: ImageSpec, *, labeled: int, unlabeled: int = 0, strong: b
         noise = torch.randint(-20, 21, shape, generator=generator)
         return Samples(weak.to(torch.uint8), (weak + noise).clamp(0, 255).to(torch.uint8) if strong else None, labels)
 
-    return Batch(samples(labeled), samples(unlabeled) if unlabeled else None)
+    return Batch(
+        samples(labeled, "labeled_strong" in views), samples(unlabeled, "strong" in views) if unlabeled else None
+    )
 
 
 def _learner(backend: Backend, role: str, ema: float | None) -> Learner:

@@ -159,7 +159,7 @@ class Life:
         )
 
     def stage(self, index: int, steps: int) -> RunStage:
-        streams = Streams(4, strong=False, accumulate=self.accumulate)
+        streams = Streams(4, views=frozenset({"labeled"}), accumulate=self.accumulate)
         first = sum(self.steps[:index])
         plan = StagePlan(f"stage{index}", steps, streams, (), (), lambda context: SumStage(self.script, first))
         return RunStage(plan.name, plan, None, main=index == len(self.steps) - 1)  # type: ignore[arg-type]

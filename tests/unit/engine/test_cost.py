@@ -75,7 +75,7 @@ def test_stages_keep_their_order_and_their_optimizers() -> None:
     finetune = StagePlan(
         "finetune",
         10,
-        Streams(8, strong=False),
+        Streams(8, views=frozenset({"labeled"})),
         (PlannedNetwork("student", MLP_CONFIG, RMSProp.Config()),),
         (Pass("student", 8, True),),
         never,

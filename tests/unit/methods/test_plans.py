@@ -64,15 +64,15 @@ def passes(plan: StagePlan) -> list[tuple[str, int, bool]]:
 def test_supervised_learning_is_fed_labeled_samples_alone(installed: Components) -> None:
     (plan,) = plans(installed, {**SUPERVISED, "accumulate": 2})
     assert (plan.name, plan.steps) == ("supervised", 4)
-    assert plan.streams == Streams(6, 0, strong=False, accumulate=2)
+    assert plan.streams == Streams(6, 0, views=frozenset({"labeled"}), accumulate=2)
     assert list(plan.passes) == [Pass("student", 6, True)]
 
 
 def test_strong_views_are_asked_for_where_a_loss_needs_them(installed: Components) -> None:
     (plan,) = plans(installed, {**SUPERVISED, "losses": [{"name": "supervised", "view": "labeled_strong"}]})
-    assert plan.streams.strong
+    assert plan.streams.views == {"labeled_strong"}
     (plan,) = plans(installed, UDA)
-    assert plan.streams == Streams(6, 12)
+    assert plan.streams == Streams(6, 12, views=frozenset({"labeled", "weak", "strong"}))
     assert passes(plan) == [("student", 6 + 12 + 12, True)]
 
 
@@ -106,7 +106,7 @@ def test_the_passes_of_mpl_are_those_that_it_makes(
 def test_finetuning_is_a_stage_of_its_own(installed: Components) -> None:
     first, second = plans(installed, {**MPL, "finetune": {"steps": 3, "batch": 4}})
     assert (first.name, second.name, second.steps) == ("mpl", "finetune", 3)
-    assert second.streams == Streams(4, 0, strong=False)
+    assert second.streams == Streams(4, 0, views=frozenset({"labeled"}))
     assert [n.role for n in first.networks] == ["student", "teacher"]
     assert [n.role for n in second.networks] == ["student"]
 

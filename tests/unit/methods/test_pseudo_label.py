@@ -70,8 +70,8 @@ def test_the_teacher_learns_first_on_labels_alone(installed: Components) -> None
     teacher, student, finetune = plans(installed, finetune={"steps": 3, "batch": 4})
     assert [plan.name for plan in (teacher, student, finetune)] == ["teacher", "student", "finetune"]
     assert [plan.steps for plan in (teacher, student, finetune)] == [4, 4, 3]
-    assert teacher.streams == Streams(6, 0, strong=False)
-    assert student.streams == Streams(1, 12)
+    assert teacher.streams == Streams(6, 0, views=frozenset({"labeled"}))
+    assert student.streams == Streams(1, 12, views=frozenset({"weak", "strong"}))
     assert [network.role for network in student.networks] == ["student", "teacher"]
 
 
@@ -79,7 +79,7 @@ def test_a_teacher_with_a_loss_of_unlabeled_samples_is_fed_some(installed: Compo
     losses = [{"name": "supervised"}, {"name": "uda"}]
     teacher, _ = plans(installed, teacher={**NETWORK, "losses": losses, "steps": 7})
     assert teacher.steps == 7
-    assert teacher.streams == Streams(6, 12)
+    assert teacher.streams == Streams(6, 12, views=frozenset({"labeled", "weak", "strong"}))
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])

@@ -1,0 +1,150 @@
+"""Samples that can't be used: counted, listed, and gone on without where the user allows it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import final
+
+from mplframe.contracts.data import Damage, Sample, Split
+from mplframe.errors import DamageError, DataError, writing
+
+
+class Damaged:
+    """The list of what a run goes on without; safe to use from many threads.
+
+    Args:
+        limit: how many there may be.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._file: Path | None = None
+        self._lock = threading.Lock()
+        self._known: dict[tuple[str, Damage], None] = {}
+
+    def keep(self, file: Path) -> None:
+        """List them in a file from now on, one JSON object a line; what is listed there already counts too."""
+        with self._lock:
+            found = dict.fromkeys(_listed(file)) if file.exists() else {}
+            self._file, self._known = file, {**found, **self._known}
+            if self._known:
+                part = file.with_suffix(".part")
+                with writing(file):
+                    part.write_text("".join(map(_line, self._known)), encoding="utf-8")
+                    part.replace(file)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many, by split."""
+        return dict(Counter(split for split, _ in self._known))
+
+    def add(self, split: str, found: Damage) -> None:
+        """Note one; the same one is noted once.
+
+        Raises:
+            DataError: that is one too many.
+        """
+        with self._lock:
+            if (split, found) in self._known:
+                return
+            if len(self._known) >= self.limit:
+                raise DataError(self._too_many(found))
+            self._known[split, found] = None
+            if self._file is not None:
+                with writing(self._file), self._file.open("a", encoding="utf-8") as file:
+                    file.write(_line((split, found)))
+
+    def _too_many(self, found: Damage) -> str:
+        listed = f" (listed in {self._file})" if self._file is not None and self._known else ""
+        before = f"; {len(self._known)} others were left out before{listed}" if self._known else ""
+        return (
+            f"{found.reason}{before}; input.max_damaged={self.limit} allows no more. `mplframe data verify` lists all "
+            "that is wrong; mend the data, or set input.max_damaged to how many samples may be left out"
+        )
+
+
+def tolerant(split: Split, name: str, damaged: Damaged, *, replace: bool) -> Split:
+    """A split that goes on without damaged samples as far as `damaged` allows.
+
+    Args:
+        split: what is read.
+        name: of the split.
+        damaged: the list, with its limit.
+        replace: whether another sample takes the place of one that is left out.
+
+    Raises:
+        DataError: more was found damaged when the split was opened than may be.
+    """
+    for found in split.damage:
+        damaged.add(name, found)
+    return TolerantSplit(split, name, damaged, replace=replace) if damaged.limit else split
+
+
+@final
+class TolerantSplit(Split):
+    """Reads around damaged samples.
+
+    With `replace`, the next usable sample by number stands in for a damaged one: the same one whenever and wherever it
+    is asked for. Without, `read` returns fewer samples than numbers.
+    """
+
+    def __init__(self, split: Split, name: str, damaged: Damaged, *, replace: bool) -> None:
+        self._split, self._name, self._damaged, self._replace = split, name, damaged, replace
+
+    @property
+    def group_sizes(self) -> Sequence[int]:
+        return self._split.group_sizes
+
+    @property
+    def damage(self) -> Sequence[Damage]:
+        return self._split.damage
+
+    def key(self, index: int) -> str:
+        return self._split.key(index)
+
+    def scaled(self, shorter: int) -> Split:
+        return TolerantSplit(self._split.scaled(shorter), self._name, self._damaged, replace=self._replace)
+
+    def read(self, indices: Sequence[int]) -> list[Sample]:
+        """Usable samples.
+
+        Raises:
+            DataError: too many are damaged, or nothing can be read.
+        """
+        try:
+            return self._split.read(indices)
+        except DamageError:
+            found = [self._usable(index) for index in indices]
+            return [sample for sample in found if sample is not None]
+
+    def _usable(self, index: int) -> Sample | None:
+        for candidate in self._candidates(index):
+            try:
+                return self._split.read([candidate])[0]
+            except DamageError as error:
+                self._damaged.add(self._name, Damage(self._split.key(candidate), "", str(error)))
+        if self._replace:
+            raise DataError(f"the {self._name} split has no sample that can be used; `mplframe data verify` lists why")
+        return None
+
+    def _candidates(self, index: int) -> Iterator[int]:
+        total = len(self) if self._replace else 1
+        return ((index + ahead) % len(self) for ahead in range(total))
+
+
+def _line(entry: tuple[str, Damage]) -> str:
+    return json.dumps({"split": entry[0], **asdict(entry[1])}) + "\n"
+
+
+def _listed(file: Path) -> Iterator[tuple[str, Damage]]:
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            said = json.loads(line)
+            yield said["split"], Damage(said["key"], said["where"], said["reason"])
+        except (ValueError, KeyError, TypeError):
+            continue  # torn when a run was killed; it is found again
