@@ -80,7 +80,7 @@ def _train(
     live: Run, folder: RunFolder, store: CheckpointStore, checkpoint: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     done = int(checkpoint["progress"]["total"]) if checkpoint else 0
-    total = sum(stage.plan.steps for stage in live.stages)
+    total = sum(stage.plan.steps for stage in live.training)
     with _opened(live.trackers, folder.path, total, done):
         if checkpoint:
             _tell(live.trackers, f"resuming after step {done} of {total} in {folder.path}")
@@ -112,11 +112,11 @@ def _tell(trackers: Sequence[Tracker], text: str) -> None:
 
 
 def _summary(live: Run, results: Mapping[str, Any], seconds: float, images: int) -> dict[str, Any]:
-    last = live.stages[-1]
+    last = live.training[-1]
     main = results[last.name]["networks"][last.plan.networks[0].role]
     baselines = {
         stage.name: results[stage.name]["networks"][stage.plan.networks[0].role]
-        for stage in live.stages
+        for stage in live.training
         if not stage.main
     }
     return {
@@ -145,5 +145,5 @@ def _manifest(live: Run, found: Components, command: Sequence[str]) -> dict[str,
         "backend": {"name": live.config.backend.name, "world": live.backend.world, **live.backend.describe()},
         "data": dict(live.source.fingerprint()),
         "classes": list(live.source.classes),
-        "stages": [{"name": stage.name, "steps": stage.plan.steps} for stage in live.stages],
+        "stages": [{"name": stage.name, "steps": stage.plan.steps} for stage in live.training],
     }

@@ -15,7 +15,6 @@ from mplframe.builders import Run, build_run, open_images
 from mplframe.checkpoint.run_folder import RunFolder, find_checkpoint
 from mplframe.checkpoint.store import load as load_checkpoint
 from mplframe.data.damaged import Damaged, tolerant
-from mplframe.data.stream import evaluation_batches
 from mplframe.engine.classify import check_suffix, classify, write_table
 from mplframe.engine.classify import schema as prediction_schema
 from mplframe.engine.compatible import restore
@@ -32,12 +31,14 @@ class Trained:
         networks: by role; the first is the one that the stage was for.
         stage: name of the stage.
         step: steps of it that were done.
+        size: height and width of their images; None for the run's own.
     """
 
     live: Run
     networks: Mapping[str, nn.Module]
     stage: str
     step: int
+    size: int | None
 
     @property
     def classes(self) -> Sequence[str]:
@@ -70,12 +71,13 @@ def load_trained(
     config = load(folder.config, overrides=overrides, installed=installed)
     live = build_run(config, installed or components(), folder)
     payload = load_checkpoint(path)
-    stage = next((stage for stage in live.stages if stage.name == payload["stage"]), None)
+    stage = next((stage for stage in live.training if stage.name == payload["stage"]), None)
     if stage is None:
         raise CheckpointError(f"{path} is of the stage {payload['stage']!r}, which the configuration doesn't have")
     built = stage.plan.build(stage.context)
     restore(built, payload["state"])
-    return Trained(live, built.networks(config.evaluation.weights), stage.name, int(payload["progress"]["step"]))
+    networks, done = built.networks(config.evaluation.weights), int(payload["progress"]["step"])
+    return Trained(live, networks, stage.name, done, stage.plan.streams.size)
 
 
 def evaluate(
@@ -88,7 +90,7 @@ def evaluate(
     """Judge the networks of a run on the test split; arguments as of `load_trained`."""
     trained = load_trained(target, checkpoint=checkpoint, overrides=overrides, installed=installed)
     live = trained.live
-    networks = live.judge(trained.networks)
+    networks = live.judge(trained.networks, trained.size)
     return {"stage": trained.stage, "step": trained.step, "networks": networks, "damaged": live.streams.damaged.counts}
 
 
@@ -125,16 +127,8 @@ def predict(
         )
     settings = trained.live.config.input
     damaged = Damaged(settings.max_damaged)
-    split = tolerant(open_images(images, trained.classes), images, damaged, replace=False)
-    batches = evaluation_batches(
-        split,
-        batch_size=trained.live.config.evaluation.batch_size,
-        size=settings.size,
-        channels=settings.channels,
-        fit=settings.fit,
-        eval_crop=settings.eval_crop,
-        workers=settings.workers,
-    )
+    split = tolerant(open_images(images, trained.classes), images, damaged)
+    batches = trained.live.streams.inputs(split, trained.size)
     counts: Counter[str] = Counter()
     rows = classify(trained.networks[role], batches, trained.live.backend, trained.classes)
     samples = write_table(Path(out), _counting(rows, counts), prediction_schema(trained.classes))

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from mplframe.builders.maker import Maker
+from mplframe.builders.streams import Streams
 from mplframe.checkpoint.run_folder import RunFolder
 from mplframe.config.base import ComponentConfig
 from mplframe.config.run import RunConfig
 from mplframe.contracts.architecture import Architecture, ImageSpec
 from mplframe.contracts.backend import Backend
-from mplframe.contracts.data import DatasetSource
+from mplframe.contracts.data import DatasetSource, EvaluationBatch, Split, SplitName
 from mplframe.contracts.lookahead import Lookahead
-from mplframe.contracts.method import StagePlan
-from mplframe.engine.loop import RunStage
+from mplframe.contracts.method import Plan, TaskPlan
+from mplframe.contracts.tracker import Tracker
+from mplframe.engine.interrupt import Flag
+from mplframe.engine.loop import RunStage, RunTask
 from mplframe.errors import CheckpointError, UserError
 from mplframe.learners.learner import find_lookahead
 from mplframe.learners.network import Network
@@ -35,7 +39,7 @@ class Context:
     method: str
     make: Maker
     normalisation: tuple[tuple[float, ...], tuple[float, ...]]
-    folder: RunFolder | None = None
+    run_folder: RunFolder | None
 
     def network(self, config: ComponentConfig, role: str) -> nn.Module:
         architecture: Architecture = self.make("architecture", config)
@@ -50,9 +54,36 @@ class Context:
         return find_lookahead(optimizer, (registry.get(name)() for _, name in names))
 
     def artifact(self, role: str) -> Mapping[str, Any]:
-        if self.folder is None:
+        if self.run_folder is None:
             raise CheckpointError(f"there is no run folder to take the network {role!r} from")
-        return self.folder.artifact(self.method, role)
+        return self.run_folder.artifact(self.method, role)
+
+
+@dataclass(frozen=True)
+class ContextWithData(Context):
+    """What a task is given; see `mplframe.contracts.method.TaskContext`."""
+
+    streams: Streams
+    flag: Flag
+    trackers: Sequence[Tracker]
+
+    def folder(self, name: str) -> Path:
+        if self.run_folder is None:
+            raise CheckpointError(f"there is no run folder to keep {name!r} in")
+        return self.run_folder.artifact_folder(self.method, name)
+
+    def split(self, name: SplitName) -> Split:
+        return self.streams.split(name)
+
+    def inputs(self, split: Split, numbers: range) -> Iterator[EvaluationBatch]:
+        return self.streams.inputs(split, numbers=numbers)
+
+    def check(self) -> None:
+        self.flag.check()
+
+    def tell(self, text: str) -> None:
+        for tracker in self.trackers:
+            tracker.message(text)
 
 
 def image_spec(config: RunConfig, source: DatasetSource) -> ImageSpec:
@@ -67,12 +98,14 @@ def image_spec(config: RunConfig, source: DatasetSource) -> ImageSpec:
     return ImageSpec(config.input.size, config.input.channels, classes)
 
 
-def check_schedules(plan: StagePlan, make: Maker) -> None:
+def check_schedules(plan: Plan, make: Maker) -> None:
     """See that the schedules of a stage fit its steps, before the stages ahead of it have taken their time.
 
     Raises:
         UserError: one doesn't; names the stage and the network.
     """
+    if isinstance(plan, TaskPlan):
+        return
     for network in plan.networks:
         if network.schedule is None:
             continue
@@ -82,18 +115,21 @@ def check_schedules(plan: StagePlan, make: Maker) -> None:
             raise UserError(f"stage {plan.name}, {network.role}: {error}") from error
 
 
-def run_stages(config: RunConfig, make: Maker, context: Mapping[str, Any]) -> list[RunStage]:
-    """The stages of all baselines and of the method, with names that are unique in the run.
+def run_stages(
+    config: RunConfig, make: Maker, context: Mapping[str, Any], data: Mapping[str, Any]
+) -> list[RunStage | RunTask]:
+    """The stages and tasks of all baselines and of the method, with names that are unique in the run.
 
     Args:
         config: of the run.
         make: makes components.
         context: fields of `Context` that all stages share.
+        data: fields that `ContextWithData` has beyond these.
 
     Raises:
         UserError: a plan that can't be carried out, such as a warm-up longer than its stage.
     """
-    stages: list[RunStage] = []
+    stages: list[RunStage | RunTask] = []
     taken: set[str] = set()
     for position, method in enumerate([*config.baselines, config.method]):
         label = f"{position}-{method.name}"
@@ -102,5 +138,9 @@ def run_stages(config: RunConfig, make: Maker, context: Mapping[str, Any]) -> li
             name = plan.name if plan.name not in taken else f"{plan.name}-{position}"
             taken.add(name)
             main = position == len(config.baselines)
-            stages.append(RunStage(name, plan, Context(method=label, make=make, **context), main))
+            own = {"method": label, "make": make, **context}
+            if isinstance(plan, TaskPlan):
+                stages.append(RunTask(name, plan, ContextWithData(**own, **data), main))
+            else:
+                stages.append(RunStage(name, plan, Context(**own), main))
     return stages

@@ -17,8 +17,9 @@ from mplframe.contracts.backend import Backend
 from mplframe.contracts.data import DatasetSource, SplitName
 from mplframe.contracts.method import Stage
 from mplframe.contracts.tracker import Tracker
+from mplframe.engine.interrupt import Flag
 from mplframe.engine.judge import Judge
-from mplframe.engine.loop import Engine, Every, RunStage
+from mplframe.engine.loop import Engine, Every, RunStage, RunTask
 from mplframe.plugins import Components
 
 FREE_INPUT = frozenset({"workers", "prefetch", "prefetch_mb", "max_damaged"})
@@ -33,10 +34,16 @@ class Run:
     backend: Backend
     source: DatasetSource
     spec: ImageSpec
-    stages: Sequence[RunStage]
+    stages: Sequence[RunStage | RunTask]
+    flag: Flag
     streams: Streams
     judge: Judge
     trackers: Sequence[Tracker]
+
+    @property
+    def training(self) -> list[RunStage]:
+        """The stages without the tasks between them."""
+        return [stage for stage in self.stages if isinstance(stage, RunStage)]
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -82,10 +89,11 @@ class Run:
             identity=self.identity,
             seed=config.seed,
             keep_artifacts=keep_artifacts,
+            flag=self.flag,
         )
 
     def _split_names(self) -> list[SplitName]:
-        unlabeled = any(stage.plan.streams.unlabeled for stage in self.stages)
+        unlabeled = any(isinstance(stage, RunTask) or stage.plan.streams.unlabeled for stage in self.stages)
         return ["labeled", *(["unlabeled"] if unlabeled else []), "test"]  # type: ignore[list-item]
 
 
@@ -96,21 +104,25 @@ def build_run(config: RunConfig, components: Components, folder: RunFolder | Non
     spec = image_spec(config, source)
     backend: Backend = make("backend", config.backend)
     streams = Streams(config, source, make, backend)
+    trackers = [make("tracker", c) for c in config.trackers]
+    flag = Flag()
     shared = {
         "backend": backend,
         "spec": spec,
         "seed": config.seed,
         "normalisation": config.input.normalisation,
-        "folder": folder,
+        "run_folder": folder,
     }
+    data = {"streams": streams, "flag": flag, "trackers": trackers}
     evaluators = [make("evaluator", c) for c in config.evaluation.evaluators]
     return Run(
         config=config,
         backend=backend,
         source=source,
         spec=spec,
-        stages=run_stages(config, make, shared),
+        stages=run_stages(config, make, shared, data),
+        flag=flag,
         streams=streams,
         judge=Judge(backend, streams.test_batches, evaluators, spec.classes),
-        trackers=[make("tracker", c) for c in config.trackers],
+        trackers=trackers,
     )

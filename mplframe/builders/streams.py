@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
-
-from torch import Tensor
 
 from mplframe.builders.maker import Maker
 from mplframe.config.run import RunConfig
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Batch
-from mplframe.contracts.data import DatasetSource, Split, SplitName
+from mplframe.contracts.data import DatasetSource, EvaluationBatch, Split, SplitName
+from mplframe.contracts.loss import View
 from mplframe.data.damaged import Damaged, tolerant
+from mplframe.data.fit import FitName
 from mplframe.data.loader import Loader
 from mplframe.data.stream import Stream, evaluation_batches
 from mplframe.engine.loop import RunStage
@@ -56,16 +56,16 @@ class Streams:
                 )
             if len(found) == 0:
                 raise DataError(f"the {name} split of the dataset {self.config.data.name!r} has no samples")
-            self._splits[name] = tolerant(found, name, self.damaged, replace=name != "test")
+            self._splits[name] = tolerant(found, name, self.damaged)
         return self._splits[name]
 
     def batches(self, stage: RunStage, start: int) -> Iterator[Batch]:
         """See `mplframe.engine.loop.Feed`."""
         streams = stage.plan.streams
-        labeled = self._stream(stage, "labeled", streams.labeled, strong="labeled_strong" in streams.views)
+        labeled = self._stream(stage, "labeled", self.split("labeled"), streams.labeled, "labeled_strong")
         unlabeled = None
         if streams.unlabeled:
-            unlabeled = self._stream(stage, "unlabeled", streams.unlabeled, strong="strong" in streams.views)
+            unlabeled = self._stream(stage, "unlabeled", self._unlabeled(stage), streams.unlabeled, "strong")
         loader = Loader(
             labeled,
             unlabeled,
@@ -78,39 +78,59 @@ class Streams:
 
     def position(self, stage: RunStage, step: int) -> dict[str, Any]:
         """See `mplframe.engine.loop.Feed`."""
-        sizes: dict[SplitName, int] = {"labeled": stage.plan.streams.labeled, "unlabeled": stage.plan.streams.unlabeled}
+        streams = stage.plan.streams
+        sizes = {"labeled": streams.labeled, "unlabeled": streams.unlabeled}
+        splits = {
+            "labeled": self.split("labeled"),
+            **({"unlabeled": self._unlabeled(stage)} if streams.unlabeled else {}),
+        }
         return {
-            name: {"samples": step * size, "epochs": step * size / len(self.split(name))}
+            name: {"samples": step * size, "epochs": step * size / len(splits[name])}
             for name, size in sizes.items()
             if size
         }
 
-    def test_batches(self) -> Iterable[tuple[Tensor, Tensor, Sequence[str]]]:
-        """A fresh pass over the test split."""
+    def inputs(self, split: Split, size: int | None = None, numbers: range | None = None) -> Iterator[EvaluationBatch]:
+        """All samples of a split in order, or a range of them, as networks take them in evaluation, at a size or at the
+        run's own."""
         settings = self.config.input
         return evaluation_batches(
-            self.split("test"),
+            split,
             batch_size=self.config.evaluation.batch_size,
-            size=settings.size,
+            size=size or settings.size,
             channels=settings.channels,
-            fit=settings.fit,
+            fit=self._fit(size),
             eval_crop=settings.eval_crop,
             workers=settings.workers,
+            numbers=numbers,
         )
 
-    def _stream(self, stage: RunStage, name: SplitName, batch: int, *, strong: bool) -> Stream:
-        settings = self.config.input
+    def test_batches(self, size: int | None = None) -> Iterator[EvaluationBatch]:
+        """A fresh pass over the test split."""
+        return self.inputs(self.split("test"), size)
+
+    def _fit(self, size: int | None) -> FitName:
+        """Images that are fed as they are have to be scaled where a stage wants another size."""
+        fit = self.config.input.fit
+        return "resize" if fit == "exact" and size not in (None, self.config.input.size) else fit
+
+    def _unlabeled(self, stage: RunStage) -> Split:
+        return self.split("unlabeled")
+
+    def _stream(self, stage: RunStage, name: str, split: Split, batch: int, strong: View) -> Stream:
+        settings, streams = self.config.input, stage.plan.streams
         return Stream(
-            self.split(name),
+            split,
             name=f"{stage.name}/{name}",
             seed=self.config.seed,
             batch=batch,
-            size=settings.size,
+            size=streams.size or settings.size,
             channels=settings.channels,
-            fit=settings.fit,
-            weak=self._weak,
-            strong=self._strong,
-            want_strong=strong,
+            fit=self._fit(streams.size),
+            weak=self._weak if streams.augmented else (),
+            strong=self._strong if streams.augmented else (),
+            want_strong=strong in streams.views,
+            eval_crop=None if streams.augmented or self._fit(streams.size) == "exact" else settings.eval_crop,
             rank=self.backend.rank,
             world=self.backend.world,
         )

@@ -90,6 +90,12 @@ class RunFolder:
         make_folder(folder)
         save(folder / f"{role}.pt", {"state": dict(state)})
 
+    def artifact_folder(self, method: str, name: str) -> Path:
+        """Where a task of the method keeps files of its own; made if it isn't there."""
+        folder = self._artifacts / method / name
+        make_folder(folder)
+        return folder
+
     def artifact(self, method: str, role: str) -> Mapping[str, Any]:
         """What an earlier stage of the method left.
 

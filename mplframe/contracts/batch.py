@@ -24,11 +24,13 @@ class Samples:
         strong: like `weak`, strongly augmented; None where no view of it is asked for.
         labels: [N] int64; `UNKNOWN` where there is none. For unlabeled samples it is the truth where it happens to be
             known: only diagnostics may look at it.
+        targets: what an earlier stage assigned to the samples, as [N, C] float32 probabilities; None where none did.
     """
 
     weak: torch.Tensor
     strong: torch.Tensor | None = None
     labels: torch.Tensor | None = None
+    targets: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.weak)
@@ -44,6 +46,7 @@ class Samples:
             weak=change(self.weak),
             strong=None if self.strong is None else change(self.strong),
             labels=None if self.labels is None else change(self.labels),
+            targets=None if self.targets is None else change(self.targets),
         )
 
     def split(self, parts: int) -> list[Samples]:

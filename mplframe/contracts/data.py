@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +24,13 @@ class Sample:
         key: its name within the split, for error messages and predictions.
         image: [H, W, 3] uint8 RGB or [H, W, 1] uint8 grey.
         label: its class index, or `UNKNOWN` (-1).
+        target: [C] float32 probabilities that an earlier stage assigned to it; None where none did.
     """
 
     key: str
     image: npt.NDArray[np.uint8]
     label: int
+    target: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ class Split(ABC):
         Training order shuffles groups, then samples within a few groups, so that neighbours are read together.
         """
 
+    @property
+    def group_names(self) -> Sequence[str]:
+        """What identifies each group wherever the dataset is opened, such as a shard's URL."""
+        return [str(group) for group in range(len(self.group_sizes))]
+
     @abstractmethod
     def read(self, indices: Sequence[int]) -> list[Sample]:
         """The samples with these numbers, decoded, in this order.
@@ -83,6 +90,22 @@ class Split(ABC):
 
     def __len__(self) -> int:
         return sum(self.group_sizes)
+
+
+class EvaluationBatch(NamedTuple):
+    """Samples as networks take them in evaluation.
+
+    Attributes:
+        images: [n, channels, size, size] uint8.
+        labels: [n] int64.
+        keys: n of them.
+        numbers: n, of the samples in their split.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    keys: list[str]
+    numbers: list[int]
 
 
 class DatasetSource(ABC):

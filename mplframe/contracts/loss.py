@@ -25,12 +25,15 @@ class LossInputs:
         labels: [N] int64 of the labeled batch.
         step: number of the step, from 0.
         steps: how many there will be.
+        targets: [N, C] float32 probabilities that an earlier stage assigned to the unlabeled batch; None where none
+            did.
     """
 
     logits: dict[View, Tensor]
     labels: Tensor
     step: int
     steps: int
+    targets: Tensor | None = None
 
 
 class AuxLoss(ABC):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -14,6 +15,7 @@ from mplframe.config.base import ComponentConfig
 from mplframe.contracts.architecture import ImageSpec
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Batch, Metrics
+from mplframe.contracts.data import EvaluationBatch, Split, SplitName
 from mplframe.contracts.lookahead import Lookahead
 from mplframe.contracts.loss import VIEWS, View
 
@@ -27,12 +29,19 @@ class Streams:
         unlabeled: samples of the unlabeled stream; 0 for none.
         views: what the stage looks at; no strong view is made that isn't among them.
         accumulate: micro-batches that a step is cut into; each stream's size is a multiple of it.
+        assigned: name of the manifest, left by an earlier task of the method, that says which unlabeled samples there
+            are and what each is to be taken for; empty for the unlabeled split as it is.
+        size: height and width of the images, in training and evaluation; None for the run's own.
+        augmented: whether views are augmented; where not, they are made as for evaluation.
     """
 
     labeled: int
     unlabeled: int = 0
     views: frozenset[View] = frozenset(VIEWS)
     accumulate: int = 1
+    assigned: str = ""
+    size: int | None = None
+    augmented: bool = True
 
 
 @dataclass(frozen=True)
@@ -157,14 +166,60 @@ class StagePlan:
     build: Callable[[StageContext], Stage]
 
 
+class TaskContext(StageContext, Protocol):
+    """What a task is handed: what a stage is, and the data."""
+
+    def split(self, name: SplitName) -> Split:
+        """A split of the dataset.
+
+        Raises:
+            DataError: there is none of that name.
+        """
+
+    def inputs(self, split: Split, numbers: range) -> Iterator[EvaluationBatch]:
+        """Samples of a split in order, as networks take them in evaluation; damaged ones are left out."""
+
+    def folder(self, name: str) -> Path:
+        """Where the method keeps the files of that name in the run folder; made if it isn't there."""
+
+    def check(self) -> None:
+        """To be called often.
+
+        Raises:
+            Interrupted: the run was told to stop.
+        """
+
+    def tell(self, text: str) -> None:
+        """One line for whoever watches the run."""
+
+
+@dataclass(frozen=True)
+class TaskPlan:
+    """Work between stages of training, such as labelling. It has no steps and no checkpoints.
+
+    Attributes:
+        name: unique within the method.
+        networks: what is asked, for `mplframe plan`; none of them is trained.
+        run: does it, and gives plain values for the summary. Run again after it was cut off, it goes on by what lies in
+            its folder; run again when all is done, it changes nothing.
+    """
+
+    name: str
+    networks: Sequence[PlannedNetwork]
+    run: Callable[[TaskContext], Mapping[str, Any]]
+
+
+Plan = StagePlan | TaskPlan
+
+
 class Method(ABC):
     """Turns its `Config` into stages. Third parties: extend this and register it as a `method`."""
 
     Config: type[ComponentConfig]
 
     @abstractmethod
-    def stages(self, make: Make) -> Sequence[StagePlan]:
-        """The stages in order. Cheap: builds no network.
+    def stages(self, make: Make) -> Sequence[Plan]:
+        """The stages and tasks in order; the last is a stage. Cheap: builds no network.
 
         Args:
             make: gives the live component behind a config.

@@ -68,37 +68,47 @@ class Damaged:
         )
 
 
-def tolerant(split: Split, name: str, damaged: Damaged, *, replace: bool) -> Split:
+def tolerant(split: Split, name: str, damaged: Damaged) -> Split:
     """A split that goes on without damaged samples as far as `damaged` allows.
 
     Args:
         split: what is read.
         name: of the split.
         damaged: the list, with its limit.
-        replace: whether another sample takes the place of one that is left out.
 
     Raises:
         DataError: more was found damaged when the split was opened than may be.
     """
     for found in split.damage:
         damaged.add(name, found)
-    return TolerantSplit(split, name, damaged, replace=replace) if damaged.limit else split
+    return TolerantSplit(split, name, damaged) if damaged.limit else split
+
+
+def usable(split: Split, indices: Sequence[int]) -> list[tuple[int, Sample]]:
+    """The samples with these numbers, each with its number; damaged ones that may be left out are.
+
+    Raises:
+        DataError: too many are damaged, or nothing can be read.
+    """
+    if isinstance(split, TolerantSplit):
+        return split.usable(indices)
+    return list(zip(indices, split.read(indices), strict=True))
 
 
 @final
 class TolerantSplit(Split):
-    """Reads around damaged samples.
+    """Reads around damaged samples: the next usable one by number stands in for each, always the same one."""
 
-    With `replace`, the next usable sample by number stands in for a damaged one: the same one whenever and wherever it
-    is asked for. Without, `read` returns fewer samples than numbers.
-    """
-
-    def __init__(self, split: Split, name: str, damaged: Damaged, *, replace: bool) -> None:
-        self._split, self._name, self._damaged, self._replace = split, name, damaged, replace
+    def __init__(self, split: Split, name: str, damaged: Damaged) -> None:
+        self._split, self._name, self._damaged = split, name, damaged
 
     @property
     def group_sizes(self) -> Sequence[int]:
         return self._split.group_sizes
+
+    @property
+    def group_names(self) -> Sequence[str]:
+        return self._split.group_names
 
     @property
     def damage(self) -> Sequence[Damage]:
@@ -108,10 +118,10 @@ class TolerantSplit(Split):
         return self._split.key(index)
 
     def scaled(self, shorter: int) -> Split:
-        return TolerantSplit(self._split.scaled(shorter), self._name, self._damaged, replace=self._replace)
+        return TolerantSplit(self._split.scaled(shorter), self._name, self._damaged)
 
     def read(self, indices: Sequence[int]) -> list[Sample]:
-        """Usable samples.
+        """As many samples as numbers.
 
         Raises:
             DataError: too many are damaged, or nothing can be read.
@@ -119,22 +129,28 @@ class TolerantSplit(Split):
         try:
             return self._split.read(indices)
         except DamageError:
-            found = [self._usable(index) for index in indices]
-            return [sample for sample in found if sample is not None]
+            return [self._stand_in(index) for index in indices]
 
-    def _usable(self, index: int) -> Sample | None:
-        for candidate in self._candidates(index):
-            try:
-                return self._split.read([candidate])[0]
-            except DamageError as error:
-                self._damaged.add(self._name, Damage(self._split.key(candidate), "", str(error)))
-        if self._replace:
-            raise DataError(f"the {self._name} split has no sample that can be used; `mplframe data verify` lists why")
-        return None
+    def usable(self, indices: Sequence[int]) -> list[tuple[int, Sample]]:
+        """See the function of this name."""
+        try:
+            return list(zip(indices, self._split.read(indices), strict=True))
+        except DamageError:
+            found = [(index, self._one(index)) for index in indices]
+            return [(index, sample) for index, sample in found if sample is not None]
 
-    def _candidates(self, index: int) -> Iterator[int]:
-        total = len(self) if self._replace else 1
-        return ((index + ahead) % len(self) for ahead in range(total))
+    def _stand_in(self, index: int) -> Sample:
+        for ahead in range(len(self)):
+            if (sample := self._one((index + ahead) % len(self))) is not None:
+                return sample
+        raise DataError(f"the {self._name} split has no sample that can be used; `mplframe data verify` lists why")
+
+    def _one(self, index: int) -> Sample | None:
+        try:
+            return self._split.read([index])[0]
+        except DamageError as error:
+            self._damaged.add(self._name, Damage(self._split.key(index), "", str(error)))
+            return None
 
 
 def _line(entry: tuple[str, Damage]) -> str:

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from mplframe.contracts.batch import Samples
-from mplframe.contracts.data import Augmentation, Sample, Split
+from mplframe.contracts.data import Augmentation, EvaluationBatch, Sample, Split
+from mplframe.data.damaged import usable
 from mplframe.data.fit import FitName, draw_crops, fit, fit_evaluation
 from mplframe.data.order import Order, generator
 from mplframe.data.workers import ordered
@@ -32,6 +33,8 @@ class Stream:
         strong: augmentations of the strong view; like the weak ones they start from the fitted image, and where fitting
             is random the view has a crop of its own.
         want_strong: whether the strong view is made at all; the weak one is the same either way.
+        eval_crop: where given, images are fitted as for evaluation (see `fit_evaluation`), whatever is random about
+            `fit`.
         rank: of this process.
         world: number of processes; must divide `batch`.
     """
@@ -49,6 +52,7 @@ class Stream:
         weak: Sequence[Augmentation],
         strong: Sequence[Augmentation],
         want_strong: bool,
+        eval_crop: float | None = None,
         rank: int = 0,
         world: int = 1,
     ) -> None:
@@ -57,6 +61,7 @@ class Stream:
         self._split, self._name, self._seed, self._batch = split, name, seed, batch
         self._size, self._channels, self._fit = size, channels, fit
         self._weak, self._strong, self._want_strong = weak, strong, want_strong
+        self._eval_crop = eval_crop
         self._start, self._stop = rank * batch // world, (rank + 1) * batch // world
         self._order = Order(split.group_sizes, seed, name)
 
@@ -87,12 +92,19 @@ class Stream:
         weak = self._augmented(fitted, self._weak, rng, rows)[mine]
         strong = None
         if self._want_strong:
-            fitted = self._fitted(read, rng, rows) if self._fit == "random_resized_crop" else fitted
+            fitted = self._fitted(read, rng, rows) if self._crops else fitted
             strong = self._augmented(fitted, self._strong, rng, rows)[mine]
-        return Samples(weak, strong, torch.tensor([sample.label for sample in read[mine]], dtype=torch.int64))
+        labels = torch.tensor([sample.label for sample in read[mine]], dtype=torch.int64)
+        return Samples(weak, strong, labels, _targets(read[mine]))
+
+    @property
+    def _crops(self) -> bool:
+        return self._fit == "random_resized_crop" and self._eval_crop is None
 
     def _fitted(self, samples: Sequence[Sample], rng: np.random.Generator, rows: slice) -> torch.Tensor:
-        crops = draw_crops(self._batch, rng)[rows] if self._fit == "random_resized_crop" else None
+        if self._eval_crop is not None:
+            return fit_evaluation(samples, self._size, self._channels, self._fit, self._eval_crop)
+        crops = draw_crops(self._batch, rng)[rows] if self._crops else None
         return fit(samples, self._size, self._channels, self._fit, crops)
 
     def _augmented(
@@ -104,7 +116,9 @@ class Stream:
         return images
 
 
-EvaluationBatch = tuple[torch.Tensor, torch.Tensor, list[str]]
+def _targets(samples: Sequence[Sample]) -> torch.Tensor | None:
+    found = [sample.target for sample in samples if sample.target is not None]
+    return torch.from_numpy(np.stack(found)) if found else None
 
 
 def evaluation_batches(
@@ -116,23 +130,26 @@ def evaluation_batches(
     fit: FitName,
     eval_crop: float,
     workers: int = 0,
+    numbers: range | None = None,
 ) -> Iterator[EvaluationBatch]:
-    """All samples of a split once, in order: images uint8 [n, channels, size, size], labels int64 [n], and n keys.
+    """All samples of a split once, or those of a range, in order.
 
-    A batch is smaller where `batch_size` doesn't divide the split, or the split leaves damaged samples out. `workers`
+    A batch is smaller where `batch_size` doesn't divide their number, or damaged samples are left out. `workers`
     threads work ahead.
 
     Raises:
         DataError: a sample is damaged or has the wrong size.
     """
-    total = len(split)
+    wanted = range(len(split)) if numbers is None else numbers
 
     def make(start: int) -> EvaluationBatch | None:
-        samples = split.read(range(start, min(start + batch_size, total)))
-        if not samples:
+        found = usable(split, wanted[start : start + batch_size])
+        if not found:
             return None
+        samples = [sample for _, sample in found]
         labels = torch.tensor([sample.label for sample in samples], dtype=torch.int64)
-        return fit_evaluation(samples, size, channels, fit, eval_crop), labels, [sample.key for sample in samples]
+        images = fit_evaluation(samples, size, channels, fit, eval_crop)
+        return EvaluationBatch(images, labels, [sample.key for sample in samples], [number for number, _ in found])
 
-    made = ordered(make, range(0, total, batch_size), workers=workers, prefetch=2)
+    made = ordered(make, range(0, len(wanted), batch_size), workers=workers, prefetch=2)
     return (batch for batch in made if batch is not None)

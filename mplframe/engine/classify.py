@@ -9,33 +9,34 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
-from torch import Tensor, nn
+from torch import nn
 
 from mplframe.checkpoint.files import write_atomic
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Batch, Samples
-from mplframe.engine.judge import predict
+from mplframe.contracts.data import EvaluationBatch
 from mplframe.errors import UserError
+from mplframe.learners.inference import predict
 
-Images = Iterable[tuple[Tensor, Tensor, Sequence[str]]]
 
-
-def classify(network: nn.Module, images: Images, backend: Backend, classes: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def classify(
+    network: nn.Module, images: Iterable[EvaluationBatch], backend: Backend, classes: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
     """Rows of `key`, `class`, `label`, `probability` and `p_<class>` for each class.
 
     Args:
         network: a classifier.
-        images: batches of images, labels (ignored) and keys.
+        images: batches of them.
         backend: where the network runs.
         classes: class names in index order.
     """
     layout = schema(classes)
-    for batch, _, keys in images:
-        placed = backend.place(Batch(Samples(batch))).labeled
+    for batch in images:
+        placed = backend.place(Batch(Samples(batch.images))).labeled
         probabilities = predict(network, placed.weak, backend).softmax(-1).cpu()
         best, labels = probabilities.max(-1)
         columns = [
-            pa.array(keys),
+            pa.array(batch.keys),
             pa.array([classes[label] for label in labels.tolist()]),
             pa.array(labels.numpy()),
             pa.array(best.numpy()),

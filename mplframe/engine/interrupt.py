@@ -22,11 +22,19 @@ class Flag:
 
     raised = False
 
+    def check(self) -> None:
+        """For work that keeps its own place.
+
+        Raises:
+            Interrupted: it was.
+        """
+        if self.raised:
+            raise Interrupted("stopped; the same command resumes")
+
 
 @contextmanager
-def polite_end() -> Iterator[Flag]:
+def polite_end(flag: Flag) -> Iterator[Flag]:
     """Within it the first SIGINT or SIGTERM raises the flag; a second one acts as always."""
-    flag = Flag()
     if threading.current_thread() is not threading.main_thread():
         yield flag
         return

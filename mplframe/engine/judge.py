@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Batch, Samples
+from mplframe.contracts.data import EvaluationBatch
 from mplframe.contracts.evaluation import Evaluator
 from mplframe.errors import UserError
+from mplframe.learners.inference import predict
 
 Outputs = Iterator[tuple[Tensor, Tensor]]
-TestBatches = Callable[[], Iterable[tuple[Tensor, Tensor, Sequence[str]]]]
+TestBatches = Callable[[int | None], Iterable[EvaluationBatch]]
 
 
 class Judge:
@@ -21,7 +22,7 @@ class Judge:
 
     Args:
         backend: where networks run.
-        batches: a fresh pass over the test split: images, labels, keys.
+        batches: a fresh pass over the test split, with images of a size, or of the run's own.
         evaluators: what is measured.
         classes: length of the logits.
     """
@@ -32,37 +33,29 @@ class Judge:
         self.evaluators = evaluators
         self.classes = classes
 
-    def __call__(self, networks: Mapping[str, nn.Module]) -> dict[str, dict[str, float]]:
+    def __call__(self, networks: Mapping[str, nn.Module], size: int | None = None) -> dict[str, dict[str, float]]:
         """Metrics of each network, by role.
+
+        Args:
+            networks: by role.
+            size: height and width of the images; the run's own by default.
 
         Raises:
             UserError: two evaluators give metrics of the same name.
         """
-        return {role: self._judge(network) for role, network in networks.items()}
+        return {role: self._judge(network, size) for role, network in networks.items()}
 
-    def _judge(self, network: nn.Module) -> dict[str, float]:
+    def _judge(self, network: nn.Module, size: int | None) -> dict[str, float]:
         found: dict[str, float] = {}
         for evaluator in self.evaluators:
-            metrics = evaluator.evaluate(self._outputs(network), self.classes)
+            metrics = evaluator.evaluate(self._outputs(network, size), self.classes)
             if taken := found.keys() & metrics.keys():
                 raise UserError(f"two evaluators both give the metrics {sorted(taken)}; keep one of them")
             found.update(metrics)
         return found
 
-    def _outputs(self, network: nn.Module) -> Outputs:
-        for images, labels, _ in self.batches():
-            placed = self.backend.place(Batch(Samples(images, labels=labels))).labeled
+    def _outputs(self, network: nn.Module, size: int | None) -> Outputs:
+        for batch in self.batches(size):
+            placed = self.backend.place(Batch(Samples(batch.images, labels=batch.labels))).labeled
             assert placed.labels is not None
             yield predict(network, placed.weak, self.backend), placed.labels
-
-
-def predict(network: nn.Module, images: Tensor, backend: Backend) -> Tensor:
-    """[N, C] float32 logits in evaluation mode, without a graph; the network's mode is left as it was."""
-    training = network.training
-    network.eval()
-    try:
-        with torch.inference_mode(), backend.autocast():
-            logits: Tensor = network(images)
-        return logits.float()
-    finally:
-        network.train(training)

@@ -12,7 +12,7 @@ from mplframe.checkpoint.rng import rng_state, seed_rng, set_rng_state
 from mplframe.checkpoint.store import CheckpointStore
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Batch
-from mplframe.contracts.method import Stage, StageContext, StagePlan
+from mplframe.contracts.method import Stage, StageContext, StagePlan, TaskContext, TaskPlan
 from mplframe.contracts.tracker import Record, Tracker
 from mplframe.engine.compatible import restore
 from mplframe.engine.interrupt import Flag, Interrupted, polite_end
@@ -36,6 +36,16 @@ class RunStage:
     name: str
     plan: StagePlan
     context: StageContext
+    main: bool
+
+
+@dataclass(frozen=True)
+class RunTask:
+    """A task in its place in the run; attributes as of `RunStage`."""
+
+    name: str
+    plan: TaskPlan
+    context: TaskContext
     main: bool
 
 
@@ -67,7 +77,7 @@ class Engine:
     """Runs stages.
 
     Args:
-        stages: in order.
+        stages: and tasks, in order.
         backend: where they run.
         feed: gives batches.
         judge: evaluates networks.
@@ -79,11 +89,12 @@ class Engine:
         identity: what a checkpoint has to have in common with this run.
         seed: of the global random generators, which only foreign components use.
         keep_artifacts: stores what a stage leaves for later ones.
+        flag: raised when the run is told to stop; tasks look at it too.
     """
 
     def __init__(
         self,
-        stages: Sequence[RunStage],
+        stages: Sequence[RunStage | RunTask],
         *,
         backend: Backend,
         feed: Feed,
@@ -96,6 +107,7 @@ class Engine:
         identity: Mapping[str, Any],
         seed: int,
         keep_artifacts: Callable[[RunStage, Stage], None],
+        flag: Flag,
     ) -> None:
         self.stages = stages
         self.backend = backend
@@ -111,6 +123,7 @@ class Engine:
         self.keep_artifacts = keep_artifacts
         self.progress = Progress()
         self.meter = Meter(backend)
+        self.flag = flag
         self._since = time.perf_counter()
         self._window = (self._since, 0)
 
@@ -128,11 +141,15 @@ class Engine:
             self.progress = Progress.of(checkpoint["progress"])
             set_rng_state(checkpoint["rng"])
         self._since = time.perf_counter()
-        with polite_end() as flag:
+        with polite_end(self.flag) as flag:
             for index in range(self.progress.stage, len(self.stages)):
                 if index > self.progress.stage:
                     self.progress.stage, self.progress.step = index, 0
-                self._run_stage(self.stages[index], checkpoint, flag)
+                stage = self.stages[index]
+                if isinstance(stage, RunTask):
+                    self._run_task(stage)
+                else:
+                    self._run_stage(stage, checkpoint, flag)
                 checkpoint = None
         self.progress.seconds = self._seconds()
         return self.progress
@@ -160,6 +177,11 @@ class Engine:
                         f"stopped after step {self.progress.step} of {stage.name}; the same command resumes"
                     )
 
+    def _run_task(self, task: RunTask) -> None:
+        start = time.perf_counter()
+        found = task.plan.run(task.context)
+        self.progress.results[task.name] = {**found, "seconds": time.perf_counter() - start}
+
     def _advance(self, stage: RunStage, batch: Batch) -> None:
         progress = self.progress
         progress.step += 1
@@ -184,7 +206,7 @@ class Engine:
     def _evaluate(self, stage: RunStage, live: Stage) -> bool:
         """Evaluate every network of the stage; whether the main one is the best so far."""
         start = time.perf_counter()
-        results = self.judge(live.networks(self.weights))
+        results = self.judge(live.networks(self.weights), stage.plan.streams.size)
         values = {f"{role}/{name}": value for role, metrics in results.items() for name, value in metrics.items()}
         self._log(stage, "test", values, {"seconds": time.perf_counter() - start})
         self._window = (time.perf_counter(), self.progress.images)

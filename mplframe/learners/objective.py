@@ -45,6 +45,13 @@ class Objective:
         return total, {name: mean.detach() for name, mean in means.items()}
 
 
+def loss_inputs(logits: dict[View, Tensor], batch: Batch, step: int, steps: int) -> LossInputs:
+    """What losses are shown of a batch, given the logits of its views."""
+    assert batch.labeled.labels is not None
+    targets = None if batch.unlabeled is None else batch.unlabeled.targets
+    return LossInputs(logits, batch.labeled.labels, step, steps, targets)
+
+
 def images_of(batch: Batch, view: View) -> Tensor:
     """The images of one view.
 

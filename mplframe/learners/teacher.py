@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from mplframe.contracts.batch import Batch, Metrics
 from mplframe.contracts.feedback import Feedback
 from mplframe.contracts.learner import PseudoLabels, Teacher
-from mplframe.contracts.loss import AuxLoss, LossInputs, View
+from mplframe.contracts.loss import AuxLoss, View
 from mplframe.errors import UserError
 from mplframe.learners.labeling import Labeling, agreement, entropy
 from mplframe.learners.learner import Learner
 from mplframe.learners.metrics import accuracy, mean_metrics
-from mplframe.learners.objective import Objective, forward_views
+from mplframe.learners.objective import Objective, forward_views, loss_inputs
 from mplframe.learners.randomness import gumbel, seeded
 from mplframe.learners.statistics import frozen_statistics
 from mplframe.losses.cross_entropy import cross_entropy
@@ -173,8 +173,7 @@ class NetworkTeacher(Teacher):
     def _aux_loss(self, batch: Batch, logits: Logits, pseudo: PseudoLabels, step: int) -> tuple[Tensor, Metrics]:
         assert batch.labeled.labels is not None
         assert batch.unlabeled is not None
-        inputs = LossInputs(logits, batch.labeled.labels, step, self.learner.steps)
-        loss, metrics = self.objective(inputs)
+        loss, metrics = self.objective(loss_inputs(logits, batch, step, self.learner.steps))
         metrics["loss"] = loss.detach()
         if "labeled" in logits:
             metrics["accuracy"] = accuracy(logits["labeled"], batch.labeled.labels)

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from mplframe.contracts.batch import Batch, Metrics
-from mplframe.contracts.loss import LossInputs, View
+from mplframe.contracts.loss import View
 from mplframe.contracts.method import Pass, Stage, StageContext, StagePlan, Streams
 from mplframe.learners.learner import Learner
 from mplframe.learners.metrics import accuracy, mean_metrics, prefixed
-from mplframe.learners.objective import Objective, forward_views
+from mplframe.learners.objective import Objective, forward_views, loss_inputs
 from mplframe.learners.randomness import seeded
 from mplframe.methods.settings import LearnerConfig, make_learner
 
@@ -61,7 +61,7 @@ class ClassifierStage(Stage):
         with seeded(backend.device, self.seed, self.role, step, micro, backend.rank), backend.autocast():
             logits = forward_views(self.learner.module, batch, self._views)
         assert batch.labeled.labels is not None
-        loss, metrics = self.objective(LossInputs(logits, batch.labeled.labels, step, self.learner.steps))
+        loss, metrics = self.objective(loss_inputs(logits, batch, step, self.learner.steps))
         (loss / parts).backward()  # type: ignore[no-untyped-call]
         metrics["loss"] = loss.detach()
         for view in ("labeled", "labeled_strong"):

@@ -30,7 +30,7 @@ def summary_table(summary: Mapping[str, Any], folder: Path) -> RenderableType:
     """What a run came to: every stage's networks, the main one beside its baselines."""
     table = _table("stage", "network", "top-1", "top-5", "seconds")
     for stage, found in summary["stages"].items():
-        for role, metrics in found["networks"].items():
+        for role, metrics in found.get("networks", {}).items():
             top5 = _percent(metrics["top5"]) if "top5" in metrics else ""
             table.add_row(stage, role, _percent(metrics.get("top1")), top5, f"{found['seconds']:.0f}")
     lines = [f"student {_percent(summary['final'].get('top1'))} top-1 on the test split"]

@@ -1,10 +1,11 @@
-"""What a stage is built with in a suite: a real context without a run folder."""
+"""What stages and tasks get in a suite: a real context, a little noise for data, and no run folder."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import torch
 from torch import nn
@@ -14,32 +15,43 @@ from mplframe.builders import Context, Maker
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.architecture import ImageSpec
 from mplframe.contracts.backend import Backend
+from mplframe.contracts.data import EvaluationBatch, Split, SplitName
 from mplframe.contracts.lookahead import Lookahead
+from mplframe.data.readers.arrays import ArrayReader
+from mplframe.data.readers.split import ReaderSplit
+from mplframe.data.stream import evaluation_batches
 from mplframe.errors import UserError
+from mplframe.testing.problem import random_batch
+
+SAMPLES = 24
 
 
 @dataclass
 class MemoryContext:
-    """See `mplframe.contracts.method.StageContext`; artifacts stay in memory.
+    """See `mplframe.contracts.method.TaskContext`; artifacts stay in memory.
 
     Attributes:
         context: the real one.
+        files: where tasks keep theirs.
         artifacts: what stages left, by role.
     """
 
     context: Context
+    files: Path
     artifacts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
-    def on_the_cpu(cls, make: Maker, spec: ImageSpec) -> MemoryContext:
+    def on_the_cpu(cls, make: Maker, spec: ImageSpec, files: Path) -> MemoryContext:
         """In this process, with images of this kind.
 
         Args:
             make: makes components.
             spec: of the images.
+            files: a folder for what tasks leave.
         """
         halves = (0.5,) * spec.channels
-        return cls(Context(Single(Single.Config(device="cpu")), spec, 0, "method", make, (halves, halves)))
+        backend = Single(Single.Config(device="cpu"))
+        return cls(Context(backend, spec, 0, "method", make, (halves, halves), None), files)
 
     @property
     def backend(self) -> Backend:
@@ -68,3 +80,33 @@ class MemoryContext:
                 f"no earlier stage left a network {role!r} (they left: {', '.join(self.artifacts) or 'none'})"
             )
         return self.artifacts[role]
+
+    def split(self, name: SplitName) -> Split:
+        """`SAMPLES` samples of noise in which the class can be seen."""
+        batch = random_batch(self.spec, labeled=SAMPLES, seed=get_args(SplitName).index(name)).labeled
+        assert batch.labels is not None
+        pixels = batch.weak.permute(0, 2, 3, 1).contiguous().numpy()
+        labels = None if name == "unlabeled" else batch.labels.numpy()
+        return ReaderSplit(ArrayReader(pixels, labels, where=name))
+
+    def inputs(self, split: Split, numbers: range) -> Iterator[EvaluationBatch]:
+        return evaluation_batches(
+            split,
+            batch_size=SAMPLES,
+            size=self.spec.size,
+            channels=self.spec.channels,
+            fit="exact",
+            eval_crop=1.0,
+            numbers=numbers,
+        )
+
+    def folder(self, name: str) -> Path:
+        folder = self.files / name
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def check(self) -> None:
+        return None
+
+    def tell(self, text: str) -> None:
+        return None

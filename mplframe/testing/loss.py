@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import get_args
 
 import torch
 from torch import Tensor
 
-from mplframe.contracts.loss import AuxLoss, LossInputs, View
+from mplframe.contracts.loss import VIEWS, AuxLoss, LossInputs, View
 from mplframe.testing.component import made, same, without_values
 
 LABELED, UNLABELED, STEPS = 4, 6, 10
-VIEWS: tuple[View, ...] = get_args(View)
 
 
 def check_loss(make: Callable[[], AuxLoss]) -> None:
@@ -51,7 +49,8 @@ def _inputs(loss: AuxLoss, classes: int, step: int, *, dtype: torch.dtype, grad:
         if view in loss.views:
             logits[view] = drawn.requires_grad_(grad)
     labels = torch.randint(classes, (LABELED,), generator=generator)
-    return LossInputs(logits, labels, step, STEPS)
+    targets = torch.rand(UNLABELED, classes, generator=generator)
+    return LossInputs(logits, labels, step, STEPS, targets / targets.sum(-1, keepdim=True))
 
 
 def _called(loss: AuxLoss, inputs: LossInputs) -> Tensor:
@@ -89,4 +88,5 @@ def _check_meta(loss: AuxLoss) -> None:
     inputs = _inputs(loss, 10, STEPS - 1, dtype=torch.float32)
     far: dict[View, Tensor] = {view: logits.to("meta") for view, logits in inputs.logits.items()}
     with without_values("the loss"):
-        loss(LossInputs(far, inputs.labels.to("meta"), inputs.step, inputs.steps))
+        targets = None if inputs.targets is None else inputs.targets.to("meta")
+        loss(LossInputs(far, inputs.labels.to("meta"), inputs.step, inputs.steps, targets))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -11,7 +15,7 @@ from torch import Tensor
 from mplframe.builders import Maker
 from mplframe.contracts.architecture import ImageSpec
 from mplframe.contracts.batch import Batch, Metrics
-from mplframe.contracts.method import Method, Stage, StagePlan
+from mplframe.contracts.method import Method, Plan, Stage, StagePlan, TaskPlan
 from mplframe.plugins import Components, discover
 from mplframe.testing.component import copied, made, same, stored
 from mplframe.testing.context import MemoryContext
@@ -44,17 +48,24 @@ def check_method(
     plans = list(made(make, Method).stages(maker))
     _check_plans(plans)
     assert _outline(plans) == _outline(make().stages(maker)), "the same config gave another plan the second time"
-    context = MemoryContext.on_the_cpu(maker, spec)
-    for plan in plans:
-        assert plan.steps >= 2, f"{plan.name}: give it at least 2 steps, so that it can be stopped between them"
-        context.artifacts.update(_check_stage(plan, context, min(steps, plan.steps)))
+    with TemporaryDirectory() as files:
+        context = MemoryContext.on_the_cpu(maker, spec, Path(files))
+        for plan in plans:
+            if isinstance(plan, TaskPlan):
+                _check_task(plan, context)
+                continue
+            assert plan.steps >= 2, f"{plan.name}: give it at least 2 steps, so that it can be stopped between them"
+            context.artifacts.update(_check_stage(plan, context, min(steps, plan.steps)))
 
 
-def _check_plans(plans: list[StagePlan]) -> None:
+def _check_plans(plans: list[Plan]) -> None:
     names = [plan.name for plan in plans]
     assert plans, "the method has no stages"
     assert len(set(names)) == len(names), f"stages share a name: {names}"
+    assert isinstance(plans[-1], StagePlan), f"the method ends with the task {names[-1]}, which leaves no network"
     for plan in plans:
+        if isinstance(plan, TaskPlan):
+            continue
         streams = plan.streams
         assert plan.networks, f"{plan.name}: it trains no network"
         assert plan.passes, f"{plan.name}: a step passes through no network, so `mplframe plan` can't tell its cost"
@@ -69,7 +80,24 @@ def _check_plans(plans: list[StagePlan]) -> None:
 
 
 def _outline(plans: Any) -> list[Any]:
-    return [(p.name, p.steps, p.streams, tuple(p.networks), tuple(p.passes)) for p in plans]
+    return [
+        (p.name, tuple(p.networks))
+        if isinstance(p, TaskPlan)
+        else (p.name, p.steps, p.streams, tuple(p.networks), tuple(p.passes))
+        for p in plans
+    ]
+
+
+def _check_task(plan: TaskPlan, context: MemoryContext) -> None:
+    found = plan.run(context)
+    left = _contents(context.files)
+    json.dumps(found)
+    assert plan.run(context) == found, f"{plan.name}: run again when all was done, it gave other results"
+    assert _contents(context.files) == left, f"{plan.name}: run again when all was done, it changed its files"
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def _check_stage(plan: StagePlan, context: MemoryContext, steps: int) -> Mapping[str, Mapping[str, Any]]:
@@ -93,6 +121,9 @@ def _batches(plan: StagePlan, context: MemoryContext, step: int) -> list[Batch]:
     batch = random_batch(
         context.spec, labeled=streams.labeled, unlabeled=streams.unlabeled, views=streams.views, seed=step
     )
+    if streams.assigned and batch.unlabeled is not None:
+        odds = torch.rand(len(batch.unlabeled), context.spec.classes, generator=torch.Generator().manual_seed(step))
+        batch = replace(batch, unlabeled=replace(batch.unlabeled, targets=odds / odds.sum(-1, keepdim=True)))
     return [context.backend.place(part) for part in batch.split(streams.accumulate)]
 
 

@@ -114,18 +114,17 @@ def test_evaluation_sees_everything_once_in_order(workers: int) -> None:
     batches = list(
         evaluation_batches(SPLIT, batch_size=10, size=8, channels=3, fit="exact", eval_crop=0.9, workers=workers)
     )
-    assert [len(images) for images, _, _ in batches] == [10, 10, 10, 7]
-    assert torch.cat([labels for _, labels, _ in batches]).tolist() == list(range(37))
-    assert [key for _, _, keys in batches for key in keys] == [f"s{i}" for i in range(37)]
-    everything = torch.cat([images for images, _, _ in batches]).numpy().transpose(0, 2, 3, 1)
+    assert [len(batch.images) for batch in batches] == [10, 10, 10, 7]
+    assert torch.cat([batch.labels for batch in batches]).tolist() == list(range(37))
+    assert [key for batch in batches for key in batch.keys] == [f"s{i}" for i in range(37)]
+    assert [number for batch in batches for number in batch.numbers] == list(range(37))
+    everything = torch.cat([batch.images for batch in batches]).numpy().transpose(0, 2, 3, 1)
     np.testing.assert_array_equal(everything, np.stack(SPLIT.images))
 
 
 def test_evaluation_scales_where_training_crops() -> None:
     split = ArraySplit([image(0, (20, 30)), image(1, (16, 16))])
-    images, _, _ = next(
-        evaluation_batches(split, batch_size=2, size=8, channels=1, fit="random_resized_crop", eval_crop=0.5)
-    )
-    assert images.shape == (2, 1, 8, 8)
+    batch = next(evaluation_batches(split, batch_size=2, size=8, channels=1, fit="random_resized_crop", eval_crop=0.5))
+    assert batch.images.shape == (2, 1, 8, 8)
     with pytest.raises(DataError, match="'s0' has 20 x 30 pixels"):
         next(evaluation_batches(split, batch_size=2, size=8, channels=3, fit="exact", eval_crop=0.5))

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from mplframe.backends.single import Single
 from mplframe.checkpoint.store import CheckpointStore
 from mplframe.contracts.batch import Batch, Metrics, Samples
-from mplframe.contracts.method import Stage, StagePlan, Streams
+from mplframe.contracts.data import EvaluationBatch
+from mplframe.contracts.method import Stage, StagePlan, Streams, TaskPlan
 from mplframe.contracts.tracker import Record, Tracker
+from mplframe.engine.interrupt import Flag
 from mplframe.engine.judge import Judge
-from mplframe.engine.loop import Engine, Every, RunStage
+from mplframe.engine.loop import Engine, Every, RunStage, RunTask
 from mplframe.engine.progress import Progress
 from mplframe.evaluation.classification import Classification
 
@@ -111,12 +113,13 @@ class Kept(Tracker):
         return None
 
 
-def held_out() -> Iterator[tuple[Tensor, Tensor, Sequence[str]]]:
+def held_out(size: int | None = None) -> Iterator[EvaluationBatch]:
     """Pixels 0, 10, 20, ... of class 0: the larger the sum, the more of them are right."""
-    yield (
+    yield EvaluationBatch(
         torch.arange(0.0, 200.0, 10.0).view(-1, 1, 1, 1),
         torch.zeros(20, dtype=torch.int64),
         [str(i) for i in range(20)],
+        list(range(20)),
     )
 
 
@@ -130,6 +133,7 @@ class Life:
         script: what happens.
         every: log, evaluate, save.
         accumulate: micro-batches a step.
+        task: done between the first stage and the second, where there is one.
     """
 
     folder: Path
@@ -139,12 +143,17 @@ class Life:
     accumulate: int = 1
     metric: str | None = "top1"
     seed: int = 3
+    task: Callable[[Any], Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         self.tracker, self.feed, self.artifacts = Kept(), Numbers(), []  # type: ignore[var-annotated]
         self.store = CheckpointStore(self.folder, keep=50)
+        stages: list[RunStage | RunTask] = [self.stage(i, steps) for i, steps in enumerate(self.steps)]
+        flag = Flag()
+        if self.task is not None:
+            stages.insert(1, RunTask("task", TaskPlan("task", (), self.task), flag, main=True))  # type: ignore[arg-type]
         self.engine = Engine(
-            [self.stage(i, steps) for i, steps in enumerate(self.steps)],
+            stages,
             backend=BACKEND,
             feed=self.feed,
             judge=Judge(BACKEND, held_out, [Classification()], 2),
@@ -156,6 +165,7 @@ class Life:
             identity={"seed": self.seed},
             seed=self.seed,
             keep_artifacts=lambda stage, live: self.artifacts.append(stage.name),
+            flag=flag,
         )
 
     def stage(self, index: int, steps: int) -> RunStage:

@@ -6,6 +6,7 @@ from engine_support import BACKEND
 from torch import Tensor, nn
 
 from mplframe.config.base import ComponentConfig
+from mplframe.contracts.data import EvaluationBatch
 from mplframe.contracts.evaluation import Evaluator
 from mplframe.engine.judge import Judge, predict
 from mplframe.errors import UserError
@@ -26,10 +27,10 @@ class Count(Evaluator):
         return {self.name: float(sum(len(logits) for logits, _ in outputs))}
 
 
-def batches() -> Iterable[tuple[Tensor, Tensor, list[str]]]:
+def batches(size: int | None) -> Iterable[EvaluationBatch]:
     for start in (0, 4, 8):
         part = slice(start, start + 4)
-        yield IMAGES[part], LABELS[part], [str(i) for i in range(10)][part]
+        yield EvaluationBatch(IMAGES[part], LABELS[part], [str(i) for i in range(10)][part], list(range(10))[part])
 
 
 def network() -> nn.Module:

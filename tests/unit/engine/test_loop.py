@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mplframe.contracts.tracker import Record
-from mplframe.engine.interrupt import Interrupted, polite_end
+from mplframe.engine.interrupt import Flag, Interrupted, polite_end
 from mplframe.engine.loop import Every
 from mplframe.engine.progress import Progress
 from mplframe.errors import CheckpointError, RunError, UserError
@@ -188,6 +188,45 @@ def test_a_metric_that_nobody_gives_is_refused(tmp_path: Path) -> None:
         Life(tmp_path, metric="top9").run()
 
 
+def test_a_task_runs_between_stages_and_its_results_are_kept(tmp_path: Path) -> None:
+    done: list[int] = []
+
+    def work(context: Any) -> dict[str, Any]:
+        done.append(len(life.artifacts))
+        return {"labeled": 3}
+
+    life = Life(tmp_path, steps=(4, 3), task=work)
+    progress = life.run()
+    assert done == [1]  # when the first stage had left its artifacts
+    assert progress.results["task"]["labeled"] == 3
+    assert progress.total == 7
+
+
+def test_a_task_that_was_cut_off_is_done_again_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    whole = Life(tmp_path / "a", steps=(4, 3), task=lambda context: {})
+    whole.run()
+    calls: list[str] = []
+
+    def stopped(flag: Flag) -> dict[str, Any]:
+        calls.append("run")
+        if len(calls) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        flag.check()
+        return {}
+
+    first = Life(tmp_path / "b", steps=(4, 3), task=stopped)
+    with pytest.raises(Interrupted, match="the same command resumes"):
+        first.run()
+    again = Life(tmp_path / "b", steps=(4, 3), task=stopped)
+    progress = again.run(again.newest())
+    assert calls == ["run", "run"]
+    assert progress.total == 7
+    assert again.artifacts == ["stage1"]
+    assert reproducible(first.tracker.records + again.tracker.records) == reproducible(whole.tracker.records)
+
+
 def test_without_a_metric_no_best_is_kept(tmp_path: Path) -> None:
     Life(tmp_path, metric=None).run()
     assert not (tmp_path / "best.pt").exists()
@@ -198,7 +237,7 @@ def test_a_second_signal_acts_as_always(number: signal.Signals) -> None:
     received = []
     before = signal.signal(number, lambda *_: received.append(1))
     try:
-        with polite_end() as flag:
+        with polite_end(Flag()) as flag:
             assert not flag.raised
             os.kill(os.getpid(), number)
             assert flag.raised

@@ -45,8 +45,8 @@ def plans(installed: Components, **change: Any) -> list[StagePlan]:
     return list(make("method", config).stages(make))
 
 
-def context(installed: Components) -> MemoryContext:
-    return MemoryContext.on_the_cpu(Maker(installed), SPEC)
+def context(installed: Components, tmp_path: Path) -> MemoryContext:
+    return MemoryContext.on_the_cpu(Maker(installed), SPEC, tmp_path)
 
 
 def batch(seed: int = 0) -> Batch:
