@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from typing import Literal, final
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
-from numpy.lib.stride_tricks import sliding_window_view
 from pydantic import PositiveInt
-from torch.nn import functional as F
 
+from mplframe.augmentation.pixels import batch, pixels
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.data import Augmentation, Draws
 from mplframe.errors import DataError
 
+Mode = Literal["reflect", "zero"]
+Places = npt.NDArray[np.int64]
+BORDERS = {"reflect": cv2.BORDER_REFLECT_101, "zero": cv2.BORDER_CONSTANT}
 
-def crop(images: torch.Tensor, top: np.ndarray, left: np.ndarray, padding: int, mode: str) -> torch.Tensor:
+
+def crop(images: torch.Tensor, top: Places, left: Places, padding: int, mode: Mode) -> torch.Tensor:
     """Each image padded by `padding` pixels on all sides and cut back to its size at its own place.
 
     Args:
@@ -23,16 +28,18 @@ def crop(images: torch.Tensor, top: np.ndarray, left: np.ndarray, padding: int, 
         top: [N] first row kept, 0 to `2 * padding`; `padding` keeps the image as it is.
         left: [N] first column kept.
         padding: in pixels.
-        mode: `reflect` or `zero`.
+        mode: of the padding.
 
     Returns:
-        [N, C, H, W] uint8.
+        [N, C, H, W] uint8, channels_last.
     """
     height, width = images.shape[2:]
-    padded = F.pad(images, [padding] * 4, mode="constant" if mode == "zero" else mode)
-    # All possible crops as a view, [N, C, 2 padding + 1, 2 padding + 1, H, W]: numpy copies the chosen ones at once.
-    places = sliding_window_view(padded.numpy(), (height, width), axis=(2, 3))
-    return torch.from_numpy(places[np.arange(len(images)), :, top, left])
+    given = pixels(images)
+    cropped = np.empty_like(given)
+    for result, image, y, x in zip(cropped, given, top.tolist(), left.tolist(), strict=True):
+        padded = np.asarray(cv2.copyMakeBorder(image, padding, padding, padding, padding, BORDERS[mode]))
+        result[...] = padded[y : y + height, x : x + width].reshape(image.shape)
+    return batch(cropped)
 
 
 @final
@@ -49,7 +56,7 @@ class Crop(Augmentation):
 
         name: Literal["crop"] = "crop"
         padding: PositiveInt = 4
-        mode: Literal["reflect", "zero"] = "reflect"
+        mode: Mode = "reflect"
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or self.Config()

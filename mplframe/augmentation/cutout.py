@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Annotated, Literal, final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import Field, PositiveInt
 
+from mplframe.augmentation.pixels import batch, pixels
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.data import Augmentation, Draws
 
+Places = npt.NDArray[np.int64]
 
-def cutout(images: torch.Tensor, row: torch.Tensor, column: torch.Tensor, side: int, value: int) -> torch.Tensor:
+
+def cutout(images: torch.Tensor, row: Places, column: Places, side: int, value: int) -> torch.Tensor:
     """A square set to `value` in each image.
 
     Args:
@@ -24,20 +28,19 @@ def cutout(images: torch.Tensor, row: torch.Tensor, column: torch.Tensor, side: 
         value: pixel value, 0 to 255.
 
     Returns:
-        [N, C, H, W] uint8.
+        [N, C, H, W] uint8, channels_last.
 
     Source: DeVries and Taylor, Improved regularization of convolutional neural networks with cutout, section 3.2.
     """
-    rows = _covered(row, side, images.shape[2])  # [N, H]
-    columns = _covered(column, side, images.shape[3])  # [N, W]
-    square = (rows[:, :, None] & columns[:, None, :])[:, None]  # [N, 1, H, W]
-    return images.masked_fill(square, value)
+    cut = pixels(images).copy()
+    for image, y, x in zip(cut, row.tolist(), column.tolist(), strict=True):
+        image[_covered(y, side), _covered(x, side)] = value
+    return batch(cut)
 
 
-def _covered(center: torch.Tensor, side: int, size: int) -> torch.Tensor:
-    first = center[:, None] - side // 2
-    at = torch.arange(size)
-    return (at >= first) & (at < first + side)
+def _covered(center: int, side: int) -> slice:
+    first = center - side // 2
+    return slice(max(0, first), max(0, first + side))
 
 
 @final
@@ -66,5 +69,4 @@ class Cutout(Augmentation):
 
     def apply(self, images: torch.Tensor, draws: Draws) -> torch.Tensor:
         """See `cutout`."""
-        row, column = (torch.from_numpy(np.ascontiguousarray(draws.values[name])) for name in ("row", "column"))
-        return cutout(images, row, column, self.config.size, self.config.value)
+        return cutout(images, draws.values["row"], draws.values["column"], self.config.size, self.config.value)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, final
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import Field
 
+from mplframe.augmentation.pixels import batch, pixels
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.data import Augmentation, Draws
 
 
-def flip(images: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-    """[N, C, H, W] -> the same, with the `chosen` ([N] bool) images mirrored left to right."""
-    flipped = images.clone()
-    flipped[chosen] = images[chosen].flip(-1)
-    return flipped
+def flip(images: torch.Tensor, chosen: npt.NDArray[np.bool_]) -> torch.Tensor:
+    """[N, C, H, W] uint8 -> the same, channels_last, with the `chosen` ([N]) images mirrored left to right."""
+    given = pixels(images)
+    flipped = np.empty_like(given)
+    for result, image, mirrored in zip(flipped, given, chosen.tolist(), strict=True):
+        result[...] = cv2.flip(image, 1).reshape(image.shape) if mirrored else image
+    return batch(flipped)
 
 
 @final
@@ -42,4 +47,4 @@ class Flip(Augmentation):
 
     def apply(self, images: torch.Tensor, draws: Draws) -> torch.Tensor:
         """See `flip`."""
-        return flip(images, torch.from_numpy(draws.values["chosen"]))
+        return flip(images, draws.values["chosen"])

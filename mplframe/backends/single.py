@@ -93,9 +93,12 @@ class Single(Backend):
 
     def _to_device(self, tensor: Tensor) -> Tensor:
         moved = tensor.to(self.device, non_blocking=True)
-        if self.config.channels_last and moved.ndim == 4:
-            moved = moved.contiguous(memory_format=torch.channels_last)
-        return moved
+        if moved.ndim != 4:
+            return moved
+        if self.config.channels_last:
+            return moved.contiguous(memory_format=torch.channels_last)
+        # A grey batch with the strides of channels_last counts as contiguous, but convolutions round otherwise for it.
+        return moved.flatten().view(moved.shape)
 
 
 def _device(name: str) -> torch.device:

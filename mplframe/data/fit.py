@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from mplframe.errors import DataError
 
 FitName = Literal["exact", "resize", "random_resized_crop"]
 Box = tuple[int, int, int, int]
+Pixels = npt.NDArray[np.uint8]
 
 CROP_ATTEMPTS = 10
 CROP_SCALE = (0.08, 1.0)
@@ -65,71 +66,96 @@ def fit(
         crops: for `random_resized_crop`: [N, attempts, 4], from `draw_crops`.
 
     Returns:
-        [N, channels, size, size] uint8.
+        [N, channels, size, size] uint8, channels_last in memory.
 
     Raises:
         DataError: `exact` is asked for and an image has another size.
     """
     if how == "exact":
-        return _exact(samples, size, channels)
+        return _batch(samples, size, channels, lambda sample, place: _keep(_exact(sample, size), place))
     if how == "resize":
-        return _stack([_center(sample.image, size, size) for sample in samples], channels)
+        return _batch(samples, size, channels, lambda sample, place: _center(sample.image, size, place))
     assert crops is not None, "random_resized_crop needs drawn crops"
-    return _stack([_crop(sample.image, draws, size) for sample, draws in zip(samples, crops, strict=True)], channels)
+    drawn = iter(crops)
+    return _batch(samples, size, channels, lambda sample, place: _crop(sample.image, next(drawn), place))
 
 
 def fit_evaluation(samples: Sequence[Sample], size: int, channels: int, how: FitName, eval_crop: float) -> torch.Tensor:
-    """Evaluation input of a batch: `exact` where training is, else the shorter side goes to `size / eval_crop` pixels
+    """Evaluation input of a batch: `exact` where training is, else the shorter side goes to `evaluation_shorter` pixels
     and the center `size` x `size` is kept. Shapes and errors as of `fit`.
     """
     if how == "exact":
-        return _exact(samples, size, channels)
-    shorter = max(size, round(size / eval_crop))
-    return _stack([_center(sample.image, shorter, size) for sample in samples], channels)
+        return fit(samples, size, channels, how)
+    shorter = evaluation_shorter(size, eval_crop)
+    return _batch(samples, size, channels, lambda sample, place: _center(sample.image, shorter, place))
 
 
-def _exact(samples: Sequence[Sample], size: int, channels: int) -> torch.Tensor:
-    for sample in samples:
-        height, width = sample.image.shape[:2]
-        if (height, width) != (size, size):
-            raise DataError(
-                f"sample {sample.key!r} has {height} x {width} pixels but input.size is {size} and input.fit=exact; "
-                f"set input.fit=resize to scale images, or input.size to what they have"
-            )
-    return _stack([torch.from_numpy(sample.image) for sample in samples], channels)
+def evaluation_shorter(size: int, eval_crop: float) -> int:
+    """What the shorter side is scaled to for evaluation, in pixels: `size / eval_crop`."""
+    return max(size, round(size / eval_crop))
 
 
-def _center(image: npt.NDArray[np.uint8], shorter: int, size: int) -> torch.Tensor:
+def _batch(samples: Sequence[Sample], size: int, channels: int, put: Callable[[Sample, Pixels], None]) -> torch.Tensor:
+    """[N, channels, size, size], channels_last; `put` writes each sample into its [size, size, channels]."""
+    batch = np.empty((len(samples), size, size, channels), np.uint8)
+    for sample, place in zip(samples, batch, strict=True):
+        put(sample, place)
+    return torch.from_numpy(batch).permute(0, 3, 1, 2)
+
+
+def _exact(sample: Sample, size: int) -> Pixels:
+    height, width = sample.image.shape[:2]
+    if (height, width) != (size, size):
+        raise DataError(
+            f"sample {sample.key!r} has {height} x {width} pixels but input.size is {size} and input.fit=exact; "
+            f"set input.fit=resize to scale images, or input.size to what they have"
+        )
+    return sample.image
+
+
+def _center(image: Pixels, shorter: int, place: Pixels) -> None:
     # A very long strip scaled whole would take gigabytes; what lies far from the center is cropped away anyhow.
-    height, width = image.shape[:2]
+    height, width, channels = image.shape
     most = 4 * min(height, width)
     top, left = max(0, height - most) // 2, max(0, width - most) // 2
-    pixels = _scaled(image[top : top + most, left : left + most], [shorter])
-    top, left = (pixels.shape[0] - size) // 2, (pixels.shape[1] - size) // 2
-    return pixels[top : top + size, left : left + size]
+    seen = image[top : top + most, left : left + most]
+    height, width = (shorter * side // min(height, width) for side in seen.shape[:2])
+    scaled = np.empty((height, width, channels), np.uint8)
+    _scale(seen, scaled)
+    size = len(place)
+    top, left = (height - size) // 2, (width - size) // 2
+    _keep(scaled[top : top + size, left : left + size], place)
 
 
-def _crop(image: npt.NDArray[np.uint8], uniforms: npt.NDArray[np.float64], size: int) -> torch.Tensor:
+def _crop(image: Pixels, uniforms: npt.NDArray[np.float64], place: Pixels) -> None:
     top, left, height, width = crop_box(image.shape[0], image.shape[1], uniforms)
-    return _scaled(image[top : top + height, left : left + width], [size, size])
+    box = image[top : top + height, left : left + width]
+    if image.shape[2] == place.shape[2]:
+        _scale(box, place)
+    else:
+        scaled = np.empty((*place.shape[:2], image.shape[2]), np.uint8)
+        _scale(box, scaled)
+        _keep(scaled, place)
 
 
-def _scaled(image: npt.NDArray[np.uint8], size: list[int]) -> torch.Tensor:
-    """[H, W, C] -> [h, w, C]; one number in `size` is the shorter side."""
-    scaled: torch.Tensor = tv.resize(torch.from_numpy(image).permute(2, 0, 1), size, antialias=True)
-    return scaled.permute(1, 2, 0)
+def _scale(image: Pixels, place: Pixels) -> None:
+    """[H, W, C] -> the size of `place`, [h, w, C]."""
+    if image.shape == place.shape:
+        place[...] = image
+    else:
+        # What F.interpolate calls, without its copies of a part of an image and of the result.
+        torch.ops.aten._upsample_bilinear2d_aa.out(
+            _tensor(image)[None], list(place.shape[:2]), align_corners=False, out=_tensor(place)[None]
+        )
 
 
-def _stack(images: Sequence[torch.Tensor], channels: int) -> torch.Tensor:
-    """Images [S, S, 1 or 3], mixed as they come -> [N, channels, S, S]."""
-    batch = torch.from_numpy(np.stack([_convert(image, channels).numpy() for image in images]))
-    return batch.permute(0, 3, 1, 2).contiguous()
+def _keep(image: Pixels, place: Pixels) -> None:
+    """[S, S, 1 or 3] -> the channels of `place`, [S, S, 1 or 3]."""
+    if image.shape[2] > place.shape[2]:
+        place[...] = tv.rgb_to_grayscale(_tensor(image)).permute(1, 2, 0).numpy()
+    else:
+        place[...] = image
 
 
-def _convert(image: torch.Tensor, channels: int) -> torch.Tensor:
-    if image.shape[2] == channels:
-        return image
-    if channels == 3:
-        return image.expand(-1, -1, 3)
-    grey: torch.Tensor = tv.rgb_to_grayscale(image.permute(2, 0, 1))
-    return grey.permute(1, 2, 0)
+def _tensor(image: Pixels) -> torch.Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1)

@@ -1,9 +1,12 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 
 from mplframe.augmentation.operations import OPERATIONS, Surroundings
+from mplframe.augmentation.pixels import batch, pixels
 from mplframe.augmentation.randaugment import RandAugment
 from mplframe.contracts.data import Draws
 
@@ -12,23 +15,33 @@ def pictures(n: int, channels: int = 3, size: int = 16) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(n).integers(0, 256, (n, channels, size, size), dtype=np.uint8))
 
 
-@pytest.mark.parametrize(("channels", "size"), [(3, 32), (1, 28), (1, 8), (3, 8)])
-def test_a_batch_equals_one_image_at_a_time(channels: int, size: int) -> None:
+@pytest.mark.parametrize(
+    ("n", "channels", "size"), [(41, 3, 32), (41, 1, 28), (41, 1, 8), (41, 3, 8), (13, 3, 128), (5, 3, 300)]
+)
+def test_a_batch_equals_one_image_at_a_time(n: int, channels: int, size: int) -> None:
     randaugment = RandAugment()
-    images = pictures(41, channels, size)
+    images = pictures(n, channels, size)
     before = images.clone()
-    draws = randaugment.draw(41, size, np.random.default_rng(0))
+    draws = randaugment.draw(n, size, np.random.default_rng(0))
     results = randaugment.apply(images, draws)
-    names = list(OPERATIONS)
-    for i in range(41):
-        image = images[i : i + 1]
-        partner = images[i ^ 1 : (i ^ 1) + 1] if i < 40 else image
+    names, whole = list(OPERATIONS), pixels(images)
+    for i in range(n):
+        image = whole[i : i + 1]
         for choice, negative in zip(draws.values["choices"][i], draws.values["negative"][i], strict=True):
             operation = OPERATIONS[names[choice]]
             strength = operation.strength(10 / 30, size) * (-1 if negative and operation.signed else 1)
-            image = operation.apply(image, strength, Surroundings(127, partner))
-        assert torch.equal(results[i], image[0])
+            image = operation.apply(image, strength, Surroundings(127, whole, np.array([i])))
+        assert torch.equal(results[i], batch(image)[0])
     assert torch.equal(images, before)
+
+
+def test_threads_may_share_it() -> None:
+    randaugment, images = RandAugment(), pictures(24, size=64)
+    draws = [randaugment.draw(24, 64, np.random.default_rng(i)) for i in range(12)]
+    expected = [randaugment.apply(images, each) for each in draws]
+    with ThreadPoolExecutor(4) as pool:
+        for result, alone in zip(pool.map(lambda each: randaugment.apply(images, each), draws), expected, strict=True):
+            assert torch.equal(result, alone)
 
 
 def test_slices_at_even_rows_are_slices_of_the_result() -> None:

@@ -2,10 +2,14 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from data_support import encoded, image
 from PIL import Image
+from sklearn.datasets import load_sample_images
 
+from mplframe.contracts.data import Sample
 from mplframe.data.decode import decode
+from mplframe.data.fit import fit
 from mplframe.errors import DataError
 
 
@@ -86,3 +90,49 @@ def deep_png() -> bytes:
 def test_what_cannot_be_decoded_names_the_sample(data: bytes, reason: str) -> None:
     with pytest.raises(DataError, match=f"sample 'k' in s.tar: .*{reason}"):
         decode(data, "sample 'k' in s.tar")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_view_of_a_shard_decodes_like_bytes(kind: str, channels: int) -> None:
+    data = encoded(image(6, (9, 11), channels), kind)
+    view = memoryview(b"before" + data + b"after")[6:-5]
+    np.testing.assert_array_equal(decode(view, "x"), decode(data, "x"))
+    array = saved(image(6))
+    np.testing.assert_array_equal(decode(memoryview(array), "x"), image(6))
+
+
+PHOTOGRAPHS = [pixels[: len(pixels) // 16 * 16] for pixels in load_sample_images().images]  # 416 x 640
+
+
+@pytest.mark.parametrize("photograph", PHOTOGRAPHS)
+@pytest.mark.parametrize(("shorter", "height"), [(104, 208), (70, 208), (52, 104), (40, 104), (26, 52)])
+def test_a_reduced_photograph_is_close_to_the_whole_one(photograph: np.ndarray, shorter: int, height: int) -> None:
+    data = encoded(photograph, "JPEG", quality=90)
+    reduced, whole = decode(data, "x", shorter), decode(data, "x")
+    assert reduced.shape == (height, height * 640 // 416, 3)
+    ours, exact = (fit([Sample("x", each, 0)], shorter, 3, "resize").double() for each in (reduced, whole))
+    assert 10 * torch.log10(255**2 / (ours - exact).square().mean()) >= 40
+
+
+@pytest.mark.parametrize(
+    ("size", "shorter", "decoded"),
+    [
+        ((64, 64), 17, (64, 64)),  # half of it would keep less than twice what is wanted
+        ((64, 64), 16, (32, 32)),
+        ((64, 96), 16, (32, 48)),
+        ((66, 64), 8, (33, 32)),  # a quarter isn't whole
+        ((65, 64), 4, (65, 64)),
+        ((64, 64), 1, (8, 8)),
+    ],
+)
+def test_how_far_an_image_is_reduced(size: tuple[int, int], shorter: int, decoded: tuple[int, int]) -> None:
+    for channels in (1, 3):
+        data = encoded(image(1, size, channels), "JPEG")
+        assert decode(data, "x", shorter).shape == (*decoded, channels)
+        assert decode(data, "x").shape == (*size, channels)
+
+
+def test_what_is_no_jpeg_is_never_reduced() -> None:
+    for data in (encoded(image(1, (64, 64))), saved(image(1, (64, 64)))):
+        np.testing.assert_array_equal(decode(data, "x", 8), image(1, (64, 64)))

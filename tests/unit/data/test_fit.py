@@ -19,7 +19,7 @@ def gradient(height: int, width: int) -> Sample:
 
 def test_exact_keeps_pixels() -> None:
     batch = fit([Sample("a", image(1), 0), Sample("b", image(2), 0)], 8, 3, "exact")
-    assert batch.is_contiguous()
+    assert batch.is_contiguous(memory_format=torch.channels_last)
     np.testing.assert_array_equal(batch.numpy(), np.stack([image(1), image(2)]).transpose(0, 3, 1, 2))
 
 
