@@ -1,12 +1,13 @@
 """A small convolutional network that trains fast on a CPU, for images of 8 to 32 pixels."""
 
-from typing import Annotated, Literal, final
+from typing import Literal, final
 
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
 from torch import nn
 
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.architecture import Architecture, ImageSpec
+from mplframe.models.settings import Rate
 
 SMALLEST_TO_HALVE = 8
 """Pixels. A smaller map keeps its size: below 4 x 4 a 3 x 3 kernel sees mostly padding."""
@@ -32,9 +33,9 @@ class SmallCNN(Architecture):
         channels: PositiveInt = 32
         blocks: PositiveInt = 3
         convolutions: PositiveInt = 1
-        dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-        leak: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-        bn_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+        dropout: Rate = 0.0
+        leak: Rate = 0.1
+        bn_decay: Rate = 0.9
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or self.Config()

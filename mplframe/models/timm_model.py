@@ -1,18 +1,16 @@
 """Any classifier of timm, by its name there."""
 
-from typing import Annotated, Any, Literal, final
+from typing import Any, Literal, final
 
 import timm
 import torch
-from pydantic import Field
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.architecture import Architecture, ImageSpec
 from mplframe.errors import UserError, nearest
-
-Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
+from mplframe.models.settings import Rate
 
 
 @final

@@ -4,15 +4,16 @@ Zagoruyko & Komodakis, "Wide Residual Networks" (BMVC 2016), in the variant of O
 Deep Semi-Supervised Learning Algorithms" (NeurIPS 2018). WRN-28-2 is the network of MPL v4, section 3.2.
 """
 
-from typing import Annotated, Literal, final
+from typing import Literal, final
 
 import torch.nn.functional as F
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.architecture import Architecture, ImageSpec
 from mplframe.errors import UserError
+from mplframe.models.settings import Rate
 
 
 @final
@@ -34,9 +35,9 @@ class WideResNet(Architecture):
         name: Literal["wide_resnet"] = "wide_resnet"
         depth: PositiveInt = 28
         width: PositiveInt = 2
-        dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-        leak: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-        bn_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
+        dropout: Rate = 0.0
+        leak: Rate = 0.1
+        bn_decay: Rate = 0.99
         bn_eps: PositiveFloat = 1e-3
 
     def __init__(self, config: Config | None = None) -> None:

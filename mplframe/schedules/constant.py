@@ -2,26 +2,18 @@
 
 from typing import Literal, final
 
-from pydantic import NonNegativeInt
-
-from mplframe.config.base import ComponentConfig
 from mplframe.contracts.optimizer import Schedule
-from mplframe.schedules.warmup import check_warmup, warmup_factor
+from mplframe.schedules.warmup import WarmupConfig
 
 
 @final
 class Constant(Schedule):
-    """1, after a linear warm-up. MPL v4, section 3.1 trains TwoMoon like this."""
+    """1, after a linear warm-up. MPL v4, section 3.1 trains TwoMoon like this, and section 3.2 finetunes."""
 
-    class Config(ComponentConfig):
-        """Settings of the constant schedule.
-
-        Attributes:
-            warmup: steps until the full rate; fewer than the stage has.
-        """
+    class Config(WarmupConfig):
+        """Settings of the constant schedule."""
 
         name: Literal["constant"] = "constant"
-        warmup: NonNegativeInt = 0
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or self.Config()
@@ -32,5 +24,4 @@ class Constant(Schedule):
         Raises:
             UserError: the warm-up takes all steps.
         """
-        check_warmup(self.config.warmup, steps)
-        return warmup_factor(step, self.config.warmup)
+        return self.config.warmed_up(step, steps, lambda step, steps: 1.0)

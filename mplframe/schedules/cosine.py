@@ -1,18 +1,18 @@
 """Half a cosine from the peak to the end."""
 
 import math
+from functools import partial
 from typing import Annotated, Literal, final
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field
 
-from mplframe.config.base import ComponentConfig
 from mplframe.contracts.optimizer import Schedule
-from mplframe.schedules.warmup import check_warmup, warmup_factor
+from mplframe.schedules.warmup import WarmupConfig
 
 
-def cosine(progress: float, final: float) -> float:
-    """`final + (1 - final) (1 + cos(pi progress)) / 2`: from 1 at progress 0 to `final` at progress 1."""
-    return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * progress))
+def cosine(step: int, steps: int, *, final: float) -> float:
+    """`final + (1 - final) (1 + cos(pi step / steps)) / 2`: from 1 in step 0 to `final` in step `steps`."""
+    return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * step / steps))
 
 
 @final
@@ -22,16 +22,14 @@ class Cosine(Schedule):
     Loshchilov & Hutter, "SGDR" (ICLR 2017), without restarts; MPL v4, C.4.
     """
 
-    class Config(ComponentConfig):
+    class Config(WarmupConfig):
         """Settings of the cosine schedule.
 
         Attributes:
-            warmup: steps until the full rate; fewer than the stage has.
             final: fraction of the peak learning rate that the cosine ends at.
         """
 
         name: Literal["cosine"] = "cosine"
-        warmup: NonNegativeInt = 0
         final: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
 
     def __init__(self, config: Config | None = None) -> None:
@@ -43,8 +41,4 @@ class Cosine(Schedule):
         Raises:
             UserError: the warm-up takes all steps.
         """
-        warmup = self.config.warmup
-        check_warmup(warmup, steps)
-        if step < warmup:
-            return warmup_factor(step, warmup)
-        return cosine((step - warmup) / (steps - warmup), self.config.final)
+        return self.config.warmed_up(step, steps, partial(cosine, final=self.config.final))

@@ -1,12 +1,17 @@
 """A learning rate that shrinks by the same factor again and again."""
 
+from functools import partial
 from typing import Annotated, Literal, final
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
 
-from mplframe.config.base import ComponentConfig
 from mplframe.contracts.optimizer import Schedule
-from mplframe.schedules.warmup import check_warmup, warmup_factor
+from mplframe.schedules.warmup import WarmupConfig
+
+
+def exponential(step: int, _: int, *, rate: float, every: int, staircase: bool) -> float:
+    """`rate ^ (step / every)`; a staircase rounds the exponent down."""
+    return float(rate ** (step // every if staircase else step / every))
 
 
 @final
@@ -16,21 +21,20 @@ class Exponential(Schedule):
     The schedule of EfficientNet, used with RMSProp by Noisy Student (section 3.1) and MPL v4 (C.4).
     """
 
-    class Config(ComponentConfig):
+    class Config(WarmupConfig):
         """Settings of the exponential schedule.
 
         Attributes:
             rate: what the learning rate is multiplied by every `every` steps.
-            every: steps. The default is 2.4 epochs of the 1,281,167 images of ImageNet, 2,048 a step.
+            every: steps, counted from the end of the warm-up. The default is 2.4 epochs of the 1,281,167 images of
+                ImageNet, 2,048 a step.
             staircase: keep the rate for `every` steps at a time rather than shrink it a little in each.
-            warmup: steps until the full rate; fewer than the stage has. The decay counts from their end.
         """
 
         name: Literal["exponential"] = "exponential"
         rate: Annotated[float, Field(gt=0.0, le=1.0)] = 0.97
         every: PositiveInt = 1501
         staircase: bool = True
-        warmup: NonNegativeInt = 0
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or self.Config()
@@ -42,8 +46,5 @@ class Exponential(Schedule):
             UserError: the warm-up takes all steps.
         """
         config = self.config
-        check_warmup(config.warmup, steps)
-        if step < config.warmup:
-            return warmup_factor(step, config.warmup)
-        decayed = step - config.warmup
-        return config.rate ** (decayed // config.every if config.staircase else decayed / config.every)
+        formula = partial(exponential, rate=config.rate, every=config.every, staircase=config.staircase)
+        return config.warmed_up(step, steps, formula)

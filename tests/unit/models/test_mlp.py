@@ -54,3 +54,14 @@ def test_each_hidden_layer_is_activated_and_dropped(activation: str, module: typ
 def test_bad_settings_are_refused(bad: dict) -> None:
     with pytest.raises(ValidationError):
         MLP.Config(**bad)
+
+
+@pytest.mark.parametrize(("hidden", "classes", "parameters"), [(128, 10, 52_234), (512, 1000, 1_813_480)])
+def test_the_reduced_teacher_maps_distributions_to_logits(hidden: int, classes: int, parameters: int) -> None:
+    # MPL v4, appendix E: five layers, 128 units on CIFAR-10 and 512 on ImageNet.
+    teacher = MLP(MLP.Config(hidden=[hidden] * 4)).build(ImageSpec(size=1, channels=classes, classes=classes))
+    assert sum(isinstance(m, nn.Linear) for m in teacher) == 5
+    assert sum(p.numel() for p in teacher.parameters()) == parameters
+    distributions = torch.randn(3, classes).softmax(-1)
+    assert teacher(distributions).shape == (3, classes)
+    assert torch.equal(teacher(distributions), teacher(distributions[:, :, None, None]))

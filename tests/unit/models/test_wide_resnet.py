@@ -98,3 +98,54 @@ def test_activations_keep_their_scale_at_the_start() -> None:
     with torch.no_grad():
         logits = network(torch.randn(16, 3, 32, 32))
     assert 0.1 < float(logits.std()) < 10.0
+
+
+def reference(state: dict[str, torch.Tensor], images: torch.Tensor, *, training: bool) -> torch.Tensor:
+    """WRN-28-2 of Oliver et al. written out: [N, 3, 32, 32] -> [N, 10]."""
+
+    def activated(x: torch.Tensor, name: str) -> torch.Tensor:
+        mean, variance = state[f"{name}.running_mean"], state[f"{name}.running_var"]
+        if training:
+            mean = x.mean((0, 2, 3))
+            variance = (x - mean[:, None, None]).square().mean((0, 2, 3))
+        scale = state[f"{name}.weight"] / (variance + 1e-3).sqrt()
+        x = (x - mean[:, None, None]) * scale[:, None, None] + state[f"{name}.bias"][:, None, None]
+        return torch.maximum(x, 0.1 * x)
+
+    def convolved(x: torch.Tensor, name: str, stride: int = 1) -> torch.Tensor:
+        """Every patch times every filter."""
+        filters = state[f"{name}.weight"]
+        kernel, size = filters.shape[-1], x.shape[-1] // stride
+        padded = torch.nn.functional.pad(x, [kernel // 2] * 4)
+        patches = padded.unfold(2, kernel, stride).unfold(3, kernel, stride)[:, :, :size, :size]
+        return torch.einsum("nchwij,ocij->nohw", patches, filters)
+
+    x = convolved(images, "stem")
+    for group in range(3):
+        for block in range(4):
+            name, stride = f"groups.{group}.{block}", 2 if group and not block else 1
+            active = activated(x, f"{name}.norm1")
+            residual = convolved(active, f"{name}.conv1", stride)
+            residual = convolved(activated(residual, f"{name}.norm2"), f"{name}.conv2")
+            if block == 0:
+                x = convolved(x if group else active, f"{name}.shortcut", stride)
+            x = x + residual
+    features = activated(x, "norm").mean((2, 3))
+    return features @ state["head.weight"].T + state["head.bias"]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_wrn_28_2_agrees_with_the_network_written_out(training: bool) -> None:
+    torch.manual_seed(0)
+    network = WideResNet().build(CIFAR).double().train(training)
+    with torch.no_grad():
+        for name, tensor in network.named_parameters():
+            if ".norm" in name or name.startswith("norm"):
+                tensor.add_(0.3 * torch.randn_like(tensor))
+        for name, tensor in network.named_buffers():
+            if name.endswith(("mean", "var")):
+                tensor.add_(torch.rand_like(tensor))
+        state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        images = torch.randn(3, 3, 32, 32, dtype=torch.float64)
+        expected = reference(state, images, training=training)
+        torch.testing.assert_close(network(images), expected, rtol=1e-9, atol=1e-9)

@@ -1,4 +1,4 @@
-"""Each optimizer against its formula in numpy, over twenty steps with a changing learning rate."""
+"""Each optimizer against its formula in numpy, over twenty steps of each schedule."""
 
 from collections.abc import Callable
 
@@ -9,15 +9,23 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from mplframe.contracts.optimizer import OptimizerFactory
+from mplframe.contracts.optimizer import OptimizerFactory, Schedule
 from mplframe.optimizers.adam import Adam
 from mplframe.optimizers.adamw import AdamW
 from mplframe.optimizers.groups import parameter_groups
 from mplframe.optimizers.lars import LARS
 from mplframe.optimizers.rmsprop import RMSProp
 from mplframe.optimizers.sgd import SGD
+from mplframe.schedules.constant import Constant
+from mplframe.schedules.cosine import Cosine
+from mplframe.schedules.exponential import Exponential
 
 STEPS = 20
+SCHEDULES: tuple[Schedule, ...] = (
+    Constant(),
+    Cosine(Cosine.Config(warmup=5)),
+    Exponential(Exponential.Config(every=3, warmup=2)),
+)
 Array = npt.NDArray[np.float64]
 Step = Callable[[Array, Array, float], Array]
 """From parameter, gradient and learning rate to the next parameter; keeps its own state."""
@@ -81,7 +89,12 @@ def adam_step(decay: float, betas: tuple[float, float], eps: float, decoupled: b
 
 
 def trajectory(factory: OptimizerFactory, reference: Callable[[nn.Parameter], Step]) -> None:
-    """Assert that both give the same parameters after each step."""
+    """Assert that both give the same parameters after each step, whatever the schedule."""
+    for schedule in SCHEDULES:
+        followed(factory, reference, schedule)
+
+
+def followed(factory: OptimizerFactory, reference: Callable[[nn.Parameter], Step], schedule: Schedule) -> None:
     torch.manual_seed(0)
     module = nn.Linear(5, 3).double()
     with torch.no_grad():
@@ -92,7 +105,7 @@ def trajectory(factory: OptimizerFactory, reference: Callable[[nn.Parameter], St
     steps = [reference(p) for p in parameters]
     rng = np.random.default_rng(0)
     for i in range(STEPS):
-        lr = factory.config.lr * (1.0 - i / STEPS)
+        lr = factory.config.lr * schedule.at(i, STEPS)
         gradients = [rng.normal(size=p.shape) for p in parameters]
         for group in optimizer.param_groups:
             group["lr"] = lr
