@@ -108,7 +108,7 @@ def double(teacher: NetworkTeacher, student: NetworkStudent, given: Batch, numbe
     assert given.unlabeled is not None
     assert given.labeled.labels is not None
     (labels,) = teacher.label([given], number)
-    q = (labels.forward["strong"]).softmax(-1)
+    q = (labels.forward.logits["strong"]).softmax(-1)
     names, theta = zip(*student.module.named_parameters(), strict=True)
     logp = student.module(given.unlabeled.strong).log_softmax(-1)
     g = torch.autograd.grad(-(q * logp).sum(-1).mean(), theta, create_graph=True)

@@ -5,22 +5,29 @@ summary = mplframe.run(config, out="runs/quickstart")
 """
 
 from mplframe.api.configs import components, from_dict, load, schema
-from mplframe.api.datasets import data_inspect, data_pack, data_verify
+from mplframe.api.datasets import data_index, data_inspect, data_pack, data_preview, data_split, data_verify
 from mplframe.api.runs import plan, run
+from mplframe.api.selecting import duplicates, label, select
 from mplframe.api.trained import Trained, evaluate, load_trained, predict
 
 __all__ = [
     "Trained",
     "components",
+    "data_index",
     "data_inspect",
     "data_pack",
+    "data_preview",
+    "data_split",
     "data_verify",
+    "duplicates",
     "evaluate",
     "from_dict",
+    "label",
     "load",
     "load_trained",
     "plan",
     "predict",
     "run",
     "schema",
+    "select",
 ]

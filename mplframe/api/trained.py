@@ -45,6 +45,19 @@ class Trained:
         """Class names in index order."""
         return self.live.source.classes
 
+    def network(self, role: str | None) -> tuple[str, nn.Module]:
+        """A network and its role; the one that the stage was for by default.
+
+        Raises:
+            UserError: there is none of that role.
+        """
+        name = role or next(iter(self.networks))
+        if name not in self.networks:
+            raise UserError(
+                f"no network is named {name!r}{nearest(name, self.networks)} (there are: {', '.join(self.networks)})"
+            )
+        return name, self.networks[name]
+
 
 def load_trained(
     target: str | Path,
@@ -120,17 +133,13 @@ def predict(
     """
     check_suffix(Path(out))
     trained = load_trained(target, checkpoint=checkpoint, overrides=overrides, installed=installed)
-    role = role or next(iter(trained.networks))
-    if role not in trained.networks:
-        raise UserError(
-            f"no network is named {role!r}{nearest(role, trained.networks)} (there are: {', '.join(trained.networks)})"
-        )
+    role, network = trained.network(role)
     settings = trained.live.config.input
     damaged = Damaged(settings.max_damaged)
     split = tolerant(open_images(images, trained.classes), images, damaged)
     batches = trained.live.streams.inputs(split, trained.size)
     counts: Counter[str] = Counter()
-    rows = classify(trained.networks[role], batches, trained.live.backend, trained.classes)
+    rows = classify(network, batches, trained.live.backend, trained.classes)
     samples = write_table(Path(out), _counting(rows, counts), prediction_schema(trained.classes))
     return {
         "samples": samples,

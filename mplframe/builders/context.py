@@ -25,7 +25,7 @@ from mplframe.engine.interrupt import Flag
 from mplframe.engine.loop import RunStage, RunTask
 from mplframe.errors import CheckpointError, UserError
 from mplframe.learners.learner import find_lookahead
-from mplframe.learners.network import Network
+from mplframe.learners.network import Network, freeze
 from mplframe.learners.randomness import seeded
 
 
@@ -41,10 +41,10 @@ class Context:
     normalisation: tuple[tuple[float, ...], tuple[float, ...]]
     run_folder: RunFolder | None
 
-    def network(self, config: ComponentConfig, role: str) -> nn.Module:
+    def network(self, config: ComponentConfig, role: str, *, distributions: bool = False) -> nn.Module:
         architecture: Architecture = self.make("architecture", config)
         with seeded(torch.device("cpu"), self.seed, "init", role):
-            body = architecture.build(self.spec)
+            body = architecture.build(self.spec.of_distributions if distributions else self.spec)
         return self.backend.prepare(Network(body, *self.normalisation))
 
     def lookahead(self, optimizer: torch.optim.Optimizer) -> Lookahead:
@@ -52,6 +52,11 @@ class Context:
         # Ours first: a plugin's is imported only for an optimizer that none of ours describes.
         names = sorted((entry.origin != "mplframe", entry.name) for entry in registry if entry.name != "measured")
         return find_lookahead(optimizer, (registry.get(name)() for _, name in names))
+
+    def folder(self, name: str) -> Path:
+        if self.run_folder is None:
+            raise CheckpointError(f"there is no run folder to keep {name!r} in")
+        return self.run_folder.artifact_folder(self.method, name)
 
     def artifact(self, role: str) -> Mapping[str, Any]:
         if self.run_folder is None:
@@ -67,16 +72,11 @@ class ContextWithData(Context):
     flag: Flag
     trackers: Sequence[Tracker]
 
-    def folder(self, name: str) -> Path:
-        if self.run_folder is None:
-            raise CheckpointError(f"there is no run folder to keep {name!r} in")
-        return self.run_folder.artifact_folder(self.method, name)
-
     def split(self, name: SplitName) -> Split:
         return self.streams.split(name)
 
-    def inputs(self, split: Split, numbers: range) -> Iterator[EvaluationBatch]:
-        return self.streams.inputs(split, numbers=numbers)
+    def inputs(self, split: Split, numbers: range, *, augmented: bool = False) -> Iterator[EvaluationBatch]:
+        return self.streams.inputs(split, numbers=numbers, augmented=augmented)
 
     def check(self) -> None:
         self.flag.check()
@@ -98,19 +98,22 @@ def image_spec(config: RunConfig, source: DatasetSource) -> ImageSpec:
     return ImageSpec(config.input.size, config.input.channels, classes)
 
 
-def check_schedules(plan: Plan, make: Maker) -> None:
-    """See that the schedules of a stage fit its steps, before the stages ahead of it have taken their time.
+def check_stage(plan: Plan, make: Maker, spec: ImageSpec) -> None:
+    """See that the settings of a stage's networks fit, before the stages ahead of it have taken their time.
 
     Raises:
-        UserError: one doesn't; names the stage and the network.
+        UserError: a schedule doesn't fit the steps, or a parameter to be frozen isn't there; names stage and network.
     """
     if isinstance(plan, TaskPlan):
         return
     for network in plan.networks:
-        if network.schedule is None:
-            continue
         try:
-            make("schedule", network.schedule).at(0, plan.steps)
+            if network.schedule is not None:
+                make("schedule", network.schedule).at(0, plan.steps)
+            if network.freeze:
+                with torch.device("meta"):
+                    body = make("architecture", network.architecture).build(spec)
+                    freeze(Network(body, (0.0,), (1.0,)), network.freeze)
         except UserError as error:
             raise UserError(f"stage {plan.name}, {network.role}: {error}") from error
 
@@ -134,7 +137,7 @@ def run_stages(
     for position, method in enumerate([*config.baselines, config.method]):
         label = f"{position}-{method.name}"
         for plan in make("method", method).stages(make):
-            check_schedules(plan, make)
+            check_stage(plan, make, context["spec"])
             name = plan.name if plan.name not in taken else f"{plan.name}-{position}"
             taken.add(name)
             main = position == len(config.baselines)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
+from mplframe.builders.assigned import assigned_split
 from mplframe.builders.maker import Maker
 from mplframe.config.run import RunConfig
 from mplframe.contracts.backend import Backend
@@ -14,9 +15,11 @@ from mplframe.contracts.loss import View
 from mplframe.data.damaged import Damaged, tolerant
 from mplframe.data.fit import FitName
 from mplframe.data.loader import Loader
+from mplframe.data.order import generator
 from mplframe.data.stream import Stream, evaluation_batches
 from mplframe.engine.loop import RunStage
 from mplframe.errors import DataError
+from mplframe.tasks.labeling import MANIFEST
 
 
 class Streams:
@@ -40,6 +43,7 @@ class Streams:
         self._weak = [make("augmentation", c) for c in config.input.weak]
         self._strong = [make("augmentation", c) for c in config.input.strong]
         self._splits: dict[str, Split] = {}
+        self._assigned: dict[str, Split] = {}
 
     def split(self, name: SplitName) -> Split:
         """A split of the source, opened once.
@@ -62,10 +66,10 @@ class Streams:
     def batches(self, stage: RunStage, start: int) -> Iterator[Batch]:
         """See `mplframe.engine.loop.Feed`."""
         streams = stage.plan.streams
-        labeled = self._stream(stage, "labeled", self.split("labeled"), streams.labeled, "labeled_strong")
+        labeled = self._stream(stage, "labeled", self.split("labeled"))
         unlabeled = None
         if streams.unlabeled:
-            unlabeled = self._stream(stage, "unlabeled", self._unlabeled(stage), streams.unlabeled, "strong")
+            unlabeled = self._stream(stage, "unlabeled", self._unlabeled(stage))
         loader = Loader(
             labeled,
             unlabeled,
@@ -90,11 +94,19 @@ class Streams:
             if size
         }
 
-    def inputs(self, split: Split, size: int | None = None, numbers: range | None = None) -> Iterator[EvaluationBatch]:
-        """All samples of a split in order, or a range of them, as networks take them in evaluation, at a size or at the
-        run's own."""
+    def inputs(
+        self, split: Split, size: int | None = None, numbers: range | None = None, *, augmented: bool = False
+    ) -> Iterator[EvaluationBatch]:
+        """Samples of a split in order, as networks take them in evaluation.
+
+        Args:
+            split: where they come from.
+            size: height and width; the run's own by default.
+            numbers: which; all by default.
+            augmented: give them the augmentations of the strong view on top.
+        """
         settings = self.config.input
-        return evaluation_batches(
+        batches = evaluation_batches(
             split,
             batch_size=self.config.evaluation.batch_size,
             size=size or settings.size,
@@ -104,10 +116,18 @@ class Streams:
             workers=settings.workers,
             numbers=numbers,
         )
+        return (self._noised(batch) for batch in batches) if augmented else batches
 
     def test_batches(self, size: int | None = None) -> Iterator[EvaluationBatch]:
         """A fresh pass over the test split."""
         return self.inputs(self.split("test"), size)
+
+    def _noised(self, batch: EvaluationBatch) -> EvaluationBatch:
+        images = batch.images
+        rng = generator(self.config.seed, "noised", batch.numbers[0])
+        for augmentation in self._strong:
+            images = augmentation.apply(images, augmentation.draw(len(images), images.shape[-1], rng))
+        return batch._replace(images=images)
 
     def _fit(self, size: int | None) -> FitName:
         """Images that are fed as they are have to be scaled where a stage wants another size."""
@@ -115,22 +135,31 @@ class Streams:
         return "resize" if fit == "exact" and size not in (None, self.config.input.size) else fit
 
     def _unlabeled(self, stage: RunStage) -> Split:
-        return self.split("unlabeled")
+        """The unlabeled split, or what an earlier task chose of it."""
+        split, name = self.split("unlabeled"), stage.plan.streams.assigned
+        if not name:
+            return split
+        if stage.name not in self._assigned:
+            manifest = stage.context.folder(name) / MANIFEST
+            self._assigned[stage.name] = assigned_split(split, manifest, len(self.source.classes))
+        return self._assigned[stage.name]
 
-    def _stream(self, stage: RunStage, name: str, split: Split, batch: int, strong: View) -> Stream:
+    def _stream(self, stage: RunStage, name: Literal["labeled", "unlabeled"], split: Split) -> Stream:
         settings, streams = self.config.input, stage.plan.streams
+        strong: View = "labeled_strong" if name == "labeled" else "strong"
+        augmented, fit = name in streams.augmented, self._fit(streams.size)
         return Stream(
             split,
             name=f"{stage.name}/{name}",
             seed=self.config.seed,
-            batch=batch,
+            batch=streams.labeled if name == "labeled" else streams.unlabeled,
             size=streams.size or settings.size,
             channels=settings.channels,
-            fit=self._fit(streams.size),
-            weak=self._weak if streams.augmented else (),
-            strong=self._strong if streams.augmented else (),
+            fit=fit,
+            weak=self._weak if augmented else (),
+            strong=self._strong if augmented else (),
             want_strong=strong in streams.views,
-            eval_crop=None if streams.augmented or self._fit(streams.size) == "exact" else settings.eval_crop,
+            eval_crop=None if augmented or fit == "exact" else settings.eval_crop,
             rank=self.backend.rank,
             world=self.backend.world,
         )

@@ -30,6 +30,19 @@ def read(path: str | Path, *, overrides: Sequence[str] = (), profile: str | None
     profiles = data.pop("profiles", None)
     for name in [*([profile] if profile else []), *chosen]:
         data = merge(data, _profile(profiles, str(name), path))
+    return _changed(data, changes)
+
+
+def overridden(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Settings with `a.b=value` overrides laid on them.
+
+    Raises:
+        ConfigError: an override that leads nowhere.
+    """
+    return _changed(dict(data), [_parse_override(text) for text in overrides])
+
+
+def _changed(data: dict[str, Any], changes: Sequence[tuple[list[str], Any]]) -> dict[str, Any]:
     for keys, value in changes:
         if keys != ["profile"]:
             data = _with(data, keys, value, ".".join(keys))

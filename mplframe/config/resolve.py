@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -101,6 +101,8 @@ def _field(field: FieldInfo, value: Any, path: tuple[Any, ...], lookup: Lookup, 
         return None if value is None else _component(kind, _named(field, value), path, lookup, problems)
     nested = _nested_model(field.annotation)
     if nested is not None and value is not None:
+        if get_origin(field.annotation) is tuple and isinstance(value, list | tuple):
+            return tuple(_model(nested, item, (*path, i), lookup, problems) for i, item in enumerate(value))
         return _model(nested, value, path, lookup, problems)
     return value
 

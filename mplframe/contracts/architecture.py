@@ -1,5 +1,7 @@
 """What builds a network."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -14,13 +16,18 @@ class ImageSpec:
 
     Attributes:
         size: height and width, in pixels.
-        channels: 1 or 3.
+        channels: 1 or 3; of a network that takes distributions, the number of classes.
         classes: length of the logits.
     """
 
     size: int
     channels: int
     classes: int
+
+    @property
+    def of_distributions(self) -> ImageSpec:
+        """For a network that takes probabilities of the classes: an image of one pixel whose channels they are."""
+        return ImageSpec(size=1, channels=self.classes, classes=self.classes)
 
 
 class Architecture(ABC):

@@ -32,8 +32,9 @@ class Teacher(ABC):
     """Labels unlabeled samples and learns from what the labels did to the student."""
 
     @abstractmethod
-    def evaluated(self, weights: str) -> nn.Module:
-        """The network to evaluate: with `ema` its averaged weights where an average is kept, with `raw` its own."""
+    def evaluated(self, weights: str) -> nn.Module | None:
+        """The network to evaluate: with `ema` its averaged weights where an average is kept, with `raw` its own. None
+        where it doesn't take images."""
 
     @abstractmethod
     def label(self, batches: Sequence[Batch], step: int) -> list[PseudoLabels]:

@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor
 
 from mplframe.config.base import ComponentConfig
 
-View = Literal["labeled", "labeled_strong", "weak", "strong"]
-"""`labeled` and `labeled_strong`: the two views of the labeled batch; `weak` and `strong`: those of the unlabeled."""
-VIEWS: tuple[View, ...] = ("labeled", "labeled_strong", "weak", "strong")
+View = Literal["labeled", "labeled_strong", "labeled_mixed", "weak", "strong", "weak_averaged", "assigned"]
+"""What losses may ask for. `labeled` and `labeled_strong`: the two views of the labeled batch; `labeled_mixed`: its
+images mixed in pairs; `weak` and `strong`: those of the unlabeled; `weak_averaged`: the weak one as the average of the
+network's weights sees it, without a graph; `assigned`: in place of unlabeled images the probabilities that an earlier
+stage assigned to them."""
+VIEWS: tuple[View, ...] = get_args(View)
 """All of them; where several go through one forward, in this order."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How the labeled images of the view `labeled_mixed` were mixed.
+
+    Attributes:
+        partner: [N] int64, the number of the other image.
+        share: [] of the image itself; the rest is the partner's.
+    """
+
+    partner: Tensor
+    share: Tensor
 
 
 @dataclass(frozen=True)
@@ -27,6 +43,7 @@ class LossInputs:
         steps: how many there will be.
         targets: [N, C] float32 probabilities that an earlier stage assigned to the unlabeled batch; None where none
             did.
+        mix: where the view `labeled_mixed` is asked for.
     """
 
     logits: dict[View, Tensor]
@@ -34,6 +51,7 @@ class LossInputs:
     step: int
     steps: int
     targets: Tensor | None = None
+    mix: Mix | None = None
 
 
 class AuxLoss(ABC):
@@ -42,11 +60,13 @@ class AuxLoss(ABC):
     Attributes:
         views: whose logits it needs; a view that no loss needs isn't computed.
         weight: what its mean over the batch is multiplied by.
+        alpha: of Beta(alpha, alpha), from which `labeled_mixed` draws its share; None for losses without that view.
     """
 
     Config: type[ComponentConfig]
     views: frozenset[View]
     weight: float = 1.0
+    alpha: float | None = None
 
     @abstractmethod
     def __call__(self, inputs: LossInputs) -> Tensor:

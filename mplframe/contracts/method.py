@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import nn
@@ -32,7 +32,7 @@ class Streams:
         assigned: name of the manifest, left by an earlier task of the method, that says which unlabeled samples there
             are and what each is to be taken for; empty for the unlabeled split as it is.
         size: height and width of the images, in training and evaluation; None for the run's own.
-        augmented: whether views are augmented; where not, they are made as for evaluation.
+        augmented: the streams whose views are augmented; those of the others are made as for evaluation.
     """
 
     labeled: int
@@ -41,7 +41,7 @@ class Streams:
     accumulate: int = 1
     assigned: str = ""
     size: int | None = None
-    augmented: bool = True
+    augmented: frozenset[Literal["labeled", "unlabeled"]] = frozenset({"labeled", "unlabeled"})
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ class PlannedNetwork:
         optimizer: settings of its optimizer; None for a network that isn't trained.
         ema: whether an average of its weights is kept.
         schedule: settings of its learning rate's schedule, if any.
+        distributions: whether it takes probabilities instead of images.
+        freeze: patterns of names of parameters that aren't trained.
     """
 
     role: str
@@ -75,6 +77,8 @@ class PlannedNetwork:
     optimizer: ComponentConfig | None
     ema: bool = False
     schedule: ComponentConfig | None = None
+    distributions: bool = False
+    freeze: Sequence[str] = ()
 
 
 class Stage(ABC):
@@ -131,11 +135,20 @@ class StageContext(Protocol):
     def make(self, kind: str, config: ComponentConfig) -> Any:
         """The live component behind a config, collaborators included."""
 
-    def network(self, config: ComponentConfig, role: str) -> nn.Module:
-        """A prepared network with seeded initial weights: the same for the same seed and role."""
+    def network(self, config: ComponentConfig, role: str, *, distributions: bool = False) -> nn.Module:
+        """A prepared network with seeded initial weights: the same for the same seed and role.
+
+        Args:
+            config: of its architecture.
+            role: such as `teacher`.
+            distributions: whether it takes [N, C] probabilities instead of images; see `ImageSpec.of_distributions`.
+        """
 
     def lookahead(self, optimizer: torch.optim.Optimizer) -> Lookahead:
         """The registered lookahead that describes this optimizer."""
+
+    def folder(self, name: str) -> Path:
+        """Where the method keeps the files of that name in the run folder; made if it isn't there."""
 
     def artifact(self, role: str) -> Mapping[str, Any]:
         """The state dict that an earlier stage left under this role.
@@ -176,11 +189,14 @@ class TaskContext(StageContext, Protocol):
             DataError: there is none of that name.
         """
 
-    def inputs(self, split: Split, numbers: range) -> Iterator[EvaluationBatch]:
-        """Samples of a split in order, as networks take them in evaluation; damaged ones are left out."""
+    def inputs(self, split: Split, numbers: range, *, augmented: bool = False) -> Iterator[EvaluationBatch]:
+        """Samples of a split in order, as networks take them in evaluation; damaged ones are left out.
 
-    def folder(self, name: str) -> Path:
-        """Where the method keeps the files of that name in the run folder; made if it isn't there."""
+        Args:
+            split: where they come from.
+            numbers: which.
+            augmented: give their strong views instead.
+        """
 
     def check(self) -> None:
         """To be called often.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.architecture import Architecture, ImageSpec
-from mplframe.contracts.method import PlannedNetwork, StagePlan
+from mplframe.contracts.method import Plan, PlannedNetwork, StagePlan
 from mplframe.contracts.optimizer import OptimizerFactory
 from mplframe.engine.probe import Probe, optimizer_bytes, probe, total_bytes
 from mplframe.errors import UserError
@@ -89,7 +89,7 @@ class PlanCost:
 
 
 def plan_cost(
-    stages: Sequence[StagePlan],
+    stages: Sequence[Plan],
     spec: ImageSpec,
     *,
     architecture: Callable[[ComponentConfig], Architecture],
@@ -98,7 +98,7 @@ def plan_cost(
     """What the stages of a method cost.
 
     Args:
-        stages: as `Method.stages` gives them.
+        stages: as `Method.stages` gives them; tasks, whose length depends on the data, are left out.
         spec: what all networks take in and give out.
         architecture: makes the architecture of a config.
         optimizer: makes the optimizer factory of a config.
@@ -109,14 +109,19 @@ def plan_cost(
     """
     probes: dict[str, Probe] = {}
 
-    def cost(planned: PlannedNetwork) -> NetworkCost:
+    def cost(planned: PlannedNetwork, images: ImageSpec) -> NetworkCost:
+        taken = images.of_distributions if planned.distributions else images
         # Teacher and student are often the same architecture: it is probed once.
-        key = repr(planned.architecture)
+        key = repr((planned.architecture, taken))
         if key not in probes:
-            probes[key] = probe(architecture(planned.architecture), spec, name=planned.architecture.name)
+            probes[key] = probe(architecture(planned.architecture), taken, name=planned.architecture.name)
         return network_cost(planned, probes[key], optimizer(planned.optimizer) if planned.optimizer else None)
 
-    return PlanCost(tuple(stage_cost(stage, [cost(network) for network in stage.networks]) for stage in stages))
+    def whole(stage: StagePlan) -> StageCost:
+        images = replace(spec, size=stage.streams.size or spec.size)
+        return stage_cost(stage, [cost(network, images) for network in stage.networks])
+
+    return PlanCost(tuple(whole(stage) for stage in stages if isinstance(stage, StagePlan)))
 
 
 def network_cost(planned: PlannedNetwork, found: Probe, optimizer: OptimizerFactory | None) -> NetworkCost:

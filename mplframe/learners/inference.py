@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
+from timm.layers.drop import DropPath
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+from torchvision.ops import StochasticDepth
 
 from mplframe.contracts.backend import Backend
 
 
-def predict(network: nn.Module, images: Tensor, backend: Backend) -> Tensor:
-    """[N, C] float32 logits in evaluation mode, without a graph; the network's mode is left as it was."""
-    training = network.training
+def predict(network: nn.Module, images: Tensor, backend: Backend, *, noisy: bool = False) -> Tensor:
+    """[N, C] float32 logits in evaluation mode, without a graph; the network's mode is left as it was.
+
+    Args:
+        network: a classifier.
+        images: on its device.
+        backend: whose precision counts.
+        noisy: keep dropout and stochastic depth on.
+    """
+    modes = {module: module.training for module in network.modules()}
     network.eval()
+    for module in _noise(network) if noisy else ():
+        module.train()
     try:
         with torch.inference_mode(), backend.autocast():
             logits: Tensor = network(images)
         return logits.float()
     finally:
-        network.train(training)
+        for module, training in modes.items():
+            module.training = training
+
+
+@contextmanager
+def without_noise(network: nn.Module) -> Iterator[None]:
+    """A block in which dropout and stochastic depth are off, whatever mode the network is in."""
+    modes = {module: module.training for module in _noise(network)}
+    for module in modes:
+        module.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _noise(network: nn.Module) -> list[nn.Module]:
+    return [module for module in network.modules() if isinstance(module, _DropoutNd | DropPath | StochasticDepth)]

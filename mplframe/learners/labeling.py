@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 View = Literal["weak", "strong"]
+TeacherView = Literal["weak", "strong", "assigned"]
 
 
 def sample(logits: Tensor, noise: Tensor) -> Tensor:
@@ -30,13 +31,14 @@ class Labeling:
             distribution itself (MPL v1). An estimator of one h for a label is unbiased where labels are sampled; to an
             argmax, which has no derivative, it is a heuristic; soft labels need `exact`.
         temperature: the logits are divided by it.
-        teacher_view: which view of the unlabeled samples the teacher labels.
+        teacher_view: which view of the unlabeled samples the teacher labels; `assigned` for one that looks at an
+            earlier teacher's distribution instead (MPL v4, appendix E).
         student_view: which view the student learns the label on.
     """
 
     kind: Literal["sampled", "argmax", "soft"] = "sampled"
     temperature: float = 1.0
-    teacher_view: View = "strong"
+    teacher_view: TeacherView = "strong"
     student_view: View = "strong"
 
     def labels(self, logits: Tensor, noise: Tensor) -> Tensor:

@@ -35,6 +35,11 @@ def find_lookahead(optimizer: torch.optim.Optimizer, candidates: Iterable[Lookah
     return next((lookahead for lookahead in options if lookahead.accepts(optimizer)), Measured())
 
 
+def _is_frozen(layer: nn.Module) -> bool:
+    own = list(layer.parameters(recurse=False))
+    return bool(own) and not any(parameter.requires_grad for parameter in own)
+
+
 class Learner:
     """A network, its optimizer, its learning-rate schedule and the average of its weights.
 
@@ -72,7 +77,14 @@ class Learner:
         self.parameters = tuple(p for group in optimizer.param_groups for p in group["params"])
         names = {parameter: name for name, parameter in module.named_parameters()}
         self.names = tuple(names[parameter] for parameter in self.parameters)
+        self._frozen = [layer for layer in module.modules() if _is_frozen(layer)]
         self._peaks = [float(group["lr"]) for group in optimizer.param_groups]
+
+    def train(self) -> None:
+        """Training mode, except for layers whose every parameter is frozen: their statistics stay too."""
+        self.module.train()
+        for layer in self._frozen:
+            layer.eval()
 
     def take_gradient(self) -> Tensors:
         """What `backward` has left in `.grad`, averaged over processes; `.grad` is empty afterwards."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+
+from mplframe.errors import UserError
 
 
 class Network(nn.Module):
@@ -33,3 +36,19 @@ class Network(nn.Module):
             images = (images.to(self.mean.dtype) - self.mean) / self.std
         logits: Tensor = self.body(images)
         return logits
+
+
+def freeze(module: nn.Module, patterns: Sequence[str]) -> None:
+    """Exclude parameters from training.
+
+    Raises:
+        UserError: a pattern fits no name.
+    """
+    names = dict(module.named_parameters())
+    for pattern in patterns:
+        matching = fnmatch.filter(names, pattern)
+        if not matching:
+            some = ", ".join(list(names)[:3])
+            raise UserError(f"freeze: no parameter's name fits {pattern!r}; names are like {some}")
+        for name in matching:
+            names[name].requires_grad_(False)

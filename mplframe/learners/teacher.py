@@ -17,9 +17,10 @@ from mplframe.errors import UserError
 from mplframe.learners.labeling import Labeling, agreement, entropy
 from mplframe.learners.learner import Learner
 from mplframe.learners.metrics import accuracy, mean_metrics
-from mplframe.learners.objective import Objective, forward_views, loss_inputs
-from mplframe.learners.randomness import gumbel, seeded
+from mplframe.learners.objective import Objective, Seen
+from mplframe.learners.randomness import gumbel
 from mplframe.learners.statistics import frozen_statistics
+from mplframe.learners.views import see
 from mplframe.losses.cross_entropy import cross_entropy
 
 Logits = dict[View, Tensor]
@@ -56,7 +57,8 @@ def squared_slope(loss: Tensor, logits: Logits) -> Tensor:
     """
     if not loss.requires_grad:
         return loss.new_zeros((), dtype=torch.float32)
-    slopes = torch.autograd.grad(loss, list(logits.values()), retain_graph=True, allow_unused=True)
+    trained = [each for each in logits.values() if each.requires_grad]
+    slopes = torch.autograd.grad(loss, trained, retain_graph=True, allow_unused=True)
     return torch.stack([slope.float().square().sum() for slope in slopes if slope is not None]).sum()
 
 
@@ -92,7 +94,9 @@ class NetworkTeacher(Teacher):
     def module(self) -> nn.Module:
         return self.learner.module
 
-    def evaluated(self, weights: str) -> nn.Module:
+    def evaluated(self, weights: str) -> nn.Module | None:
+        if self.labeling.teacher_view == "assigned":
+            return None
         return self.learner.evaluated(weights)
 
     def label(self, batches: Sequence[Batch], step: int) -> list[PseudoLabels]:
@@ -103,8 +107,8 @@ class NetworkTeacher(Teacher):
         labels = []
         for i, batch in enumerate(batches):
             with torch.set_grad_enabled(keep):
-                logits = self._forward(batch, step, i)
-            labels.append(self._pseudo_labels(logits, step, i, keep=keep))
+                seen = self._see(batch, step, i)
+            labels.append(self._pseudo_labels(seen, step, i, keep=keep))
         return labels
 
     def learn(
@@ -137,15 +141,15 @@ class NetworkTeacher(Teacher):
         self, batch: Batch, pseudo: PseudoLabels, feedback: Feedback | None, step: int, micro: int, parts: int
     ) -> Metrics:
         """Leave the gradient of one micro-batch in `.grad`."""
-        logits = pseudo.forward
-        if logits is None:
+        seen: Seen | None = pseudo.forward
+        if seen is None:
             with frozen_statistics(self.module):
-                logits = self._forward(batch, step, micro)
-        loss, metrics = self._aux_loss(batch, logits, pseudo, step)
+                seen = self._see(batch, step, micro)
+        loss, metrics = self._aux_loss(batch, seen, pseudo, step)
         loss = loss / parts
         if feedback is not None:
-            term = self._feedback_term(logits, pseudo, feedback, parts=parts)
-            metrics |= {"_feedback": squared_slope(term, logits), "_rest": squared_slope(loss, logits)}
+            term = self._feedback_term(seen.logits, pseudo, feedback, parts=parts)
+            metrics |= {"_feedback": squared_slope(term, seen.logits), "_rest": squared_slope(loss, seen.logits)}
             loss = loss + term
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
@@ -158,25 +162,23 @@ class NetworkTeacher(Teacher):
         own = logits[self.labeling.teacher_view] / self.labeling.temperature
         return self.feedback_weight * feedback_loss(own, pseudo.labels, feedback.h, share=share)
 
-    def _forward(self, batch: Batch, step: int, micro: int) -> Logits:
-        backend = self.learner.backend
-        with seeded(backend.device, self.seed, "teacher", step, micro, backend.rank), backend.autocast():
-            return forward_views(self.module, batch, self._views)
+    def _see(self, batch: Batch, step: int, micro: int) -> Seen:
+        return see(self.learner, batch, self._views, self.seed, "teacher", step, micro, alpha=self.objective.alpha)
 
-    def _pseudo_labels(self, logits: Logits, step: int, micro: int, *, keep: bool) -> PseudoLabels:
+    def _pseudo_labels(self, seen: Seen, step: int, micro: int, *, keep: bool) -> PseudoLabels:
         backend = self.learner.backend
-        own = logits[self.labeling.teacher_view].detach() / self.labeling.temperature
+        own = seen.logits[self.labeling.teacher_view].detach() / self.labeling.temperature
         noise = gumbel(tuple(own.shape), self.seed, "labels", step, micro, backend.rank)
         labels = self.labeling.labels(own, noise.to(own.device, non_blocking=True))
-        return PseudoLabels(labels, own.float().softmax(-1), logits if keep else None)
+        return PseudoLabels(labels, own.float().softmax(-1), seen if keep else None)
 
-    def _aux_loss(self, batch: Batch, logits: Logits, pseudo: PseudoLabels, step: int) -> tuple[Tensor, Metrics]:
+    def _aux_loss(self, batch: Batch, seen: Seen, pseudo: PseudoLabels, step: int) -> tuple[Tensor, Metrics]:
         assert batch.labeled.labels is not None
         assert batch.unlabeled is not None
-        loss, metrics = self.objective(loss_inputs(logits, batch, step, self.learner.steps))
+        loss, metrics = self.objective(seen.inputs(batch, step, self.learner.steps))
         metrics["loss"] = loss.detach()
-        if "labeled" in logits:
-            metrics["accuracy"] = accuracy(logits["labeled"], batch.labeled.labels)
+        if "labeled" in seen.logits:
+            metrics["accuracy"] = accuracy(seen.logits["labeled"], batch.labeled.labels)
         metrics["label_entropy"] = entropy(pseudo.probabilities)
         agrees = agreement(pseudo.labels, batch.unlabeled.labels)
         if agrees is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -14,9 +14,9 @@ from mplframe.contracts.loss import View
 from mplframe.contracts.method import Pass, Stage, StageContext, StagePlan, Streams
 from mplframe.learners.learner import Learner
 from mplframe.learners.metrics import accuracy, mean_metrics, prefixed
-from mplframe.learners.objective import Objective, forward_views, loss_inputs
-from mplframe.learners.randomness import seeded
-from mplframe.methods.settings import LearnerConfig, make_learner
+from mplframe.learners.objective import Objective
+from mplframe.learners.views import see
+from mplframe.methods.settings import LearnerConfig, check_average, make_learner
 
 
 @final
@@ -28,17 +28,26 @@ class ClassifierStage(Stage):
         learner: the network and its optimizer.
         objective: the losses.
         seed: of dropout.
+        still: views that go through the network without dropout and stochastic depth, apart from the others.
     """
 
-    def __init__(self, role: str, learner: Learner, objective: Objective, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        role: str,
+        learner: Learner,
+        objective: Objective,
+        *,
+        seed: int = 0,
+        still: frozenset[View] = frozenset(),
+    ) -> None:
         self.role = role
         self.learner = learner
         self.objective = objective
         self.seed = seed
-        self._views = objective.views
+        self.still = still
 
     def step(self, batches: Sequence[Batch], step: int) -> Metrics:
-        self.learner.module.train()
+        self.learner.train()
         metrics = [self._backward(batch, step, i, len(batches)) for i, batch in enumerate(batches)]
         rate = self.learner.set_rate(step)
         self.learner.apply(self.learner.clipped(self.learner.take_gradient()))
@@ -57,16 +66,16 @@ class ClassifierStage(Stage):
         self.learner.load_state_dict(state)
 
     def _backward(self, batch: Batch, step: int, micro: int, parts: int) -> Metrics:
-        backend = self.learner.backend
-        with seeded(backend.device, self.seed, self.role, step, micro, backend.rank), backend.autocast():
-            logits = forward_views(self.learner.module, batch, self._views)
+        objective = self.objective
+        key = (self.seed, self.role, step, micro)
+        seen = see(self.learner, batch, objective.views, *key, alpha=objective.alpha, still=self.still)
         assert batch.labeled.labels is not None
-        loss, metrics = self.objective(loss_inputs(logits, batch, step, self.learner.steps))
+        loss, metrics = objective(seen.inputs(batch, step, self.learner.steps))
         (loss / parts).backward()  # type: ignore[no-untyped-call]
         metrics["loss"] = loss.detach()
         for view in ("labeled", "labeled_strong"):
-            if view in logits:
-                metrics["accuracy"] = accuracy(logits[view], batch.labeled.labels)
+            if view in seen.logits:
+                metrics["accuracy"] = accuracy(seen.logits[view], batch.labeled.labels)
                 break
         return metrics
 
@@ -81,7 +90,13 @@ class BatchSizes:
 
     def of(self, view: View) -> int:
         """Samples in one view."""
-        return self.labeled if view in ("labeled", "labeled_strong") else self.unlabeled
+        return self.labeled if view.startswith("labeled") else self.unlabeled
+
+    def passes(self, role: str, views: Set[View]) -> list[Pass]:
+        """What a step that looks at these views computes."""
+        trained = sum(self.of(view) for view in views if view != "weak_averaged")
+        passes = [Pass(role, trained, True)]
+        return [*passes, Pass(role, self.unlabeled, False)] if "weak_averaged" in views else passes
 
 
 def classifier_plan(
@@ -93,6 +108,7 @@ def classifier_plan(
     steps: int,
     sizes: BatchSizes,
     start_from: str | None = None,
+    still: frozenset[View] = frozenset(),
 ) -> StagePlan:
     """The plan of a stage that trains one network.
 
@@ -104,14 +120,15 @@ def classifier_plan(
         steps: how many.
         sizes: of a step's batches.
         start_from: role of an earlier stage's network whose weights it begins with.
+        still: see `ClassifierStage`.
     """
 
     def build(context: StageContext) -> Stage:
         learner = make_learner(context, config, role, steps)
         if start_from is not None:
             learner.start_from(context.artifact(start_from))
-        return ClassifierStage(role, learner, objective, seed=context.seed)
+        return ClassifierStage(role, learner, objective, seed=context.seed, still=still)
 
     streams = Streams(sizes.labeled, sizes.unlabeled, views=objective.views, accumulate=sizes.accumulate)
-    images = sum(sizes.of(view) for view in objective.views)
-    return StagePlan(name, steps, streams, (config.planned(role),), (Pass(role, images, True),), build)
+    check_average(objective.views, config)
+    return StagePlan(name, steps, streams, (config.planned(role),), sizes.passes(role, objective.views), build)

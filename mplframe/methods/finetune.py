@@ -37,21 +37,25 @@ class FinetuneConfig(TrainingConfig):
         return self
 
 
-def finetune_plan(config: FinetuneConfig, network: ComponentConfig, make: Make) -> StagePlan:
+def finetune_plan(
+    config: FinetuneConfig, network: ComponentConfig, make: Make, *, role: str = "student", name: str = "finetune"
+) -> StagePlan:
     """The plan of the stage.
 
     Args:
         config: its settings.
         network: the student's architecture.
         make: gives the live component behind a config.
+        role: of the network, under which an earlier stage left its weights.
+        name: of the stage.
     """
     training = {name: getattr(config, name) for name in TrainingConfig.model_fields}
     return classifier_plan(
-        "finetune",
-        "student",
+        name,
+        role,
         LearnerConfig(network=network, **training),
         Objective.of([make("loss", loss) for loss in config.losses]),
         steps=config.steps,
         sizes=BatchSizes(config.batch, accumulate=config.accumulate),
-        start_from="student",
+        start_from=role,
     )

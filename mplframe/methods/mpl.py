@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal, final
 
 from pydantic import Field, PositiveInt
@@ -21,7 +22,7 @@ from mplframe.learners.student import NetworkStudent
 from mplframe.learners.teacher import NetworkTeacher
 from mplframe.methods.classifier import BatchSizes
 from mplframe.methods.finetune import FinetuneConfig, finetune_plan
-from mplframe.methods.settings import BatchConfig, LearnerConfig, make_learner
+from mplframe.methods.settings import BatchConfig, LearnerConfig, check_average, make_learner
 
 
 @final
@@ -49,7 +50,8 @@ class MPLStage(Stage):
         return {**prefixed("student", {**student, **move.metrics}), **prefixed("teacher", teacher), **heard}
 
     def networks(self, weights: str) -> Mapping[str, nn.Module]:
-        return {"student": self.student.evaluated(weights), "teacher": self.teacher.evaluated(weights)}
+        teacher = self.teacher.evaluated(weights)
+        return {"student": self.student.evaluated(weights), **({} if teacher is None else {"teacher": teacher})}
 
     def artifacts(self) -> Mapping[str, Mapping[str, Any]]:
         return {role: network.state_dict() for role, network in self.networks("ema").items()}
@@ -71,6 +73,34 @@ def described(feedback: Feedback) -> Metrics:
     """`h`, its mean, and the share of it that is positive."""
     h = feedback.h.detach()
     return {"h": h.mean(), "h_positive": (h > 0).float().mean()}
+
+
+def feedback_passes(estimator: FeedbackEstimator, name: str, kind: str, sizes: BatchSizes) -> list[Pass]:
+    """What feedback costs the student.
+
+    Args:
+        estimator: gives the feedback.
+        name: of it in the config.
+        kind: of the pseudo labels.
+        sizes: of a step.
+
+    Raises:
+        UserError: the estimator has nothing to say about soft labels.
+    """
+    if kind == "soft" and not estimator.soft:
+        raise UserError(
+            f"method.feedback: {name!r} credits a label that was drawn, but method.pseudo_label.kind is 'soft'; use "
+            "the feedback 'exact' (or 'off'), or sampled labels"
+        )
+    passes = []
+    if "old_loss" in estimator.requires:
+        passes += [Pass("student", sizes.labeled, False)] * 2
+    elif estimator.requires:
+        passes.append(Pass("student", sizes.labeled, True))
+    if "old_weights" in estimator.requires:
+        # A directional derivative carries a second number through each operation of a forward.
+        passes += [Pass("student", sizes.unlabeled, False)] * 2
+    return passes
 
 
 class TeacherConfig(LearnerConfig):
@@ -147,12 +177,13 @@ class MetaPseudoLabels(Method):
         c = self.config
         sizes = BatchSizes(**c.batch.model_dump())
         objective = Objective.of([make("loss", loss) for loss in c.teacher.losses])
+        check_average(objective.views, c.teacher)
         taught = objective.views | {c.pseudo_label.teacher_view}
-        images = sum(sizes.of(view) for view in taught)
-        passes = [Pass("student", sizes.unlabeled, True), Pass("teacher", images, True)]
+        teacher = sizes.passes("teacher", taught)
+        passes = [Pass("student", sizes.unlabeled, True), *teacher]
         if sizes.accumulate > 1:
-            passes.append(Pass("teacher", images, False))
-        passes += self._feedback_passes(make("feedback", c.feedback), sizes)
+            passes += [replace(each, backward=False) for each in teacher]
+        passes += feedback_passes(make("feedback", c.feedback), c.feedback.name, c.pseudo_label.kind, sizes)
         streams = Streams(
             sizes.labeled,
             sizes.unlabeled,
@@ -164,28 +195,6 @@ class MetaPseudoLabels(Method):
         if c.finetune is not None:
             plans.append(finetune_plan(c.finetune, c.student.network, make))
         return plans
-
-    def _feedback_passes(self, estimator: FeedbackEstimator, sizes: BatchSizes) -> list[Pass]:
-        """What feedback costs the student.
-
-        Raises:
-            UserError: the estimator has nothing to say about soft labels.
-        """
-        c = self.config
-        if c.pseudo_label.kind == "soft" and not estimator.soft:
-            raise UserError(
-                f"method.feedback: {c.feedback.name!r} credits a label that was drawn, but method.pseudo_label.kind is "
-                "'soft'; use the feedback 'exact' (or 'off'), or sampled labels"
-            )
-        passes = []
-        if "old_loss" in estimator.requires:
-            passes += [Pass("student", sizes.labeled, False)] * 2
-        elif estimator.requires:
-            passes.append(Pass("student", sizes.labeled, True))
-        if "old_weights" in estimator.requires:
-            # A directional derivative carries a second number through each operation of a forward.
-            passes += [Pass("student", sizes.unlabeled, False)] * 2
-        return passes
 
     def _build(self, context: StageContext) -> Stage:
         c = self.config

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Annotated
 
 from pydantic import Field, PositiveInt, model_validator
 
 from mplframe.config.base import BaseConfig, ComponentConfig, Kind
+from mplframe.contracts.loss import View
 from mplframe.contracts.method import PlannedNetwork, StageContext
+from mplframe.errors import UserError
 from mplframe.learners.learner import Learner
+from mplframe.learners.network import freeze
 from mplframe.optimizers.groups import parameter_groups
 
 Decay = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -33,6 +37,8 @@ class TrainingConfig(BaseConfig):
         schedule: of the learning rate.
         clip: greatest norm of the gradient; null for no limit.
         ema: decay of the weights' moving average per step; null keeps none.
+        freeze: patterns of names of parameters that stay as they are, such as `body.blocks.0.*`; batch statistics of
+            layers that are frozen whole stay too.
     """
 
     optimizer: Annotated[ComponentConfig, Kind("optimizer")] = Field(
@@ -43,6 +49,7 @@ class TrainingConfig(BaseConfig):
     )
     clip: Annotated[float, Field(gt=0)] | None = None
     ema: Decay | None = None
+    freeze: tuple[str, ...] = ()
 
 
 class LearnerConfig(TrainingConfig):
@@ -54,9 +61,10 @@ class LearnerConfig(TrainingConfig):
 
     network: Annotated[ComponentConfig, Kind("architecture")]
 
-    def planned(self, role: str) -> PlannedNetwork:
+    def planned(self, role: str, *, distributions: bool = False) -> PlannedNetwork:
         """What `mplframe plan` is told."""
-        return PlannedNetwork(role, self.network, self.optimizer, self.ema is not None, self.schedule)
+        averaged = self.ema is not None
+        return PlannedNetwork(role, self.network, self.optimizer, averaged, self.schedule, distributions, self.freeze)
 
 
 class BatchConfig(BaseConfig):
@@ -79,7 +87,19 @@ class BatchConfig(BaseConfig):
         return self
 
 
-def make_learner(context: StageContext, config: LearnerConfig, role: str, steps: int) -> Learner:
+def check_average(views: Set[View], config: TrainingConfig) -> None:
+    """Refuse losses that compare with an average of the weights where none is kept.
+
+    Raises:
+        UserError: says what to set.
+    """
+    if "weak_averaged" in views and config.ema is None:
+        raise UserError("a loss compares with the average of the weights, but none is kept; set `ema`, such as 0.99")
+
+
+def make_learner(
+    context: StageContext, config: LearnerConfig, role: str, steps: int, *, distributions: bool = False
+) -> Learner:
     """A freshly initialised network with its optimizer.
 
     Args:
@@ -87,8 +107,10 @@ def make_learner(context: StageContext, config: LearnerConfig, role: str, steps:
         config: its settings.
         role: such as `teacher`; the initial weights depend on it and on the seed.
         steps: how many there will be.
+        distributions: whether the network takes probabilities instead of images.
     """
-    module = context.network(config.network, role)
+    module = context.network(config.network, role, distributions=distributions)
+    freeze(module, config.freeze)
     factory = context.make("optimizer", config.optimizer)
     groups = parameter_groups(module, factory.config.weight_decay, decay_all=factory.config.decay_all)
     optimizer = factory.build(groups)

@@ -68,8 +68,8 @@ class MemoryContext:
     def make(self, kind: str, config: ComponentConfig) -> Any:
         return self.context.make(kind, config)
 
-    def network(self, config: ComponentConfig, role: str) -> nn.Module:
-        return self.context.network(config, role)
+    def network(self, config: ComponentConfig, role: str, *, distributions: bool = False) -> nn.Module:
+        return self.context.network(config, role, distributions=distributions)
 
     def lookahead(self, optimizer: torch.optim.Optimizer) -> Lookahead:
         return self.context.lookahead(optimizer)
@@ -89,7 +89,7 @@ class MemoryContext:
         labels = None if name == "unlabeled" else batch.labels.numpy()
         return ReaderSplit(ArrayReader(pixels, labels, where=name))
 
-    def inputs(self, split: Split, numbers: range) -> Iterator[EvaluationBatch]:
+    def inputs(self, split: Split, numbers: range, *, augmented: bool = False) -> Iterator[EvaluationBatch]:
         return evaluation_batches(
             split,
             batch_size=SAMPLES,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mplframe.contracts.loss import VIEWS, AuxLoss, LossInputs, View
+from mplframe.contracts.loss import VIEWS, AuxLoss, LossInputs, Mix, View
 from mplframe.testing.component import made, same, without_values
 
 LABELED, UNLABELED, STEPS = 4, 6, 10
@@ -44,13 +44,14 @@ def _inputs(loss: AuxLoss, classes: int, step: int, *, dtype: torch.dtype, grad:
     generator = torch.Generator().manual_seed(classes)
     logits: dict[View, Tensor] = {}
     for view in VIEWS:
-        count = LABELED if view in ("labeled", "labeled_strong") else UNLABELED
+        count = LABELED if view.startswith("labeled") else UNLABELED
         drawn = torch.randn(count, classes, generator=generator).to(dtype)
         if view in loss.views:
             logits[view] = drawn.requires_grad_(grad)
     labels = torch.randint(classes, (LABELED,), generator=generator)
     targets = torch.rand(UNLABELED, classes, generator=generator)
-    return LossInputs(logits, labels, step, STEPS, targets / targets.sum(-1, keepdim=True))
+    mix = Mix(torch.randperm(LABELED, generator=generator), torch.tensor(0.7))
+    return LossInputs(logits, labels, step, STEPS, targets / targets.sum(-1, keepdim=True), mix)
 
 
 def _called(loss: AuxLoss, inputs: LossInputs) -> Tensor:
@@ -88,5 +89,8 @@ def _check_meta(loss: AuxLoss) -> None:
     inputs = _inputs(loss, 10, STEPS - 1, dtype=torch.float32)
     far: dict[View, Tensor] = {view: logits.to("meta") for view, logits in inputs.logits.items()}
     with without_values("the loss"):
-        targets = None if inputs.targets is None else inputs.targets.to("meta")
-        loss(LossInputs(far, inputs.labels.to("meta"), inputs.step, inputs.steps, targets))
+        assert inputs.targets is not None
+        assert inputs.mix is not None
+        mix = Mix(inputs.mix.partner.to("meta"), inputs.mix.share.to("meta"))
+        labels, targets = inputs.labels.to("meta"), inputs.targets.to("meta")
+        loss(LossInputs(far, labels, inputs.step, inputs.steps, targets, mix))

@@ -119,9 +119,9 @@ def test_finetuning_begins_with_the_students_averaged_weights(installed: Compone
         stage.step([batch(step)], step)
     with pytest.raises(CheckpointError):
         second.build(context)
-    assert context.folder is not None
+    assert context.run_folder is not None
     for role, state in stage.artifacts().items():
-        context.folder.keep_artifact(context.method, role, state)
+        context.run_folder.keep_artifact(context.method, role, state)
     began = second.build(context).networks("raw")["student"].state_dict()
     averaged, raw = (stage.networks(weights)["student"].state_dict() for weights in ("ema", "raw"))
     for name, value in began.items():

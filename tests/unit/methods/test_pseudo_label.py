@@ -83,9 +83,9 @@ def test_a_teacher_with_a_loss_of_unlabeled_samples_is_fed_some(installed: Compo
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
-def test_the_passes_are_those_that_it_makes(installed: Components, accumulate: int) -> None:
+def test_the_passes_are_those_that_it_makes(installed: Components, tmp_path: Path, accumulate: int) -> None:
     change = {"batch": {"labeled": 6, "unlabeled": 12, "accumulate": accumulate}}
-    (_, plan), here = plans(installed, **change), context(installed)
+    (_, plan), here = plans(installed, **change), context(installed, tmp_path)
     _, stage = taught(installed, here, **change)
     made = {"student": 0, "teacher": 0}
     for role, network in stage.networks("raw").items():
@@ -95,11 +95,11 @@ def test_the_passes_are_those_that_it_makes(installed: Components, accumulate: i
     assert {each.network: each.backward for each in plan.passes} == {"student": True, "teacher": False}
 
 
-def test_the_student_learns_the_confident_labels_of_the_fixed_teacher(installed: Components) -> None:
+def test_the_student_learns_the_confident_labels_of_the_fixed_teacher(installed: Components, tmp_path: Path) -> None:
     """Against plain torch: the teacher's averaged weights in evaluation mode label weak views; the student is trained
     on strong ones, and samples of little confidence count 0."""
     change: dict[str, Any] = {"teacher": {**NETWORK, "ema": 0.5}, "student": {**NETWORK, "schedule": "constant"}}
-    here = context(installed)
+    here = context(installed, tmp_path)
     teaching, stage = taught(installed, here, **change)
     teacher = teaching.networks("ema")["teacher"].eval()
     reference = plans(installed, **change)[1].build(here)
@@ -121,8 +121,8 @@ def test_the_student_learns_the_confident_labels_of_the_fixed_teacher(installed:
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
 
 
-def test_the_truth_of_unlabeled_samples_changes_nothing(installed: Components) -> None:
-    here = context(installed)
+def test_the_truth_of_unlabeled_samples_changes_nothing(installed: Components, tmp_path: Path) -> None:
+    here = context(installed, tmp_path)
     _, told = taught(installed, here)
     untold, fed = plans(installed)[1].build(here), batch()
     assert fed.unlabeled is not None
@@ -132,9 +132,9 @@ def test_the_truth_of_unlabeled_samples_changes_nothing(installed: Components) -
         assert torch.equal(untold.networks("raw")["student"].state_dict()[name], value)
 
 
-def test_without_a_teacher_there_is_no_student(installed: Components) -> None:
+def test_without_a_teacher_there_is_no_student(installed: Components, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="teacher"):
-        plans(installed)[1].build(context(installed))
+        plans(installed)[1].build(context(installed, tmp_path))
 
 
 @pytest.mark.parametrize("kind", ["argmax", "sampled", "soft"])

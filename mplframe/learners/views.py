@@ -1,0 +1,111 @@
+"""A network's logits of the views of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mplframe.contracts.batch import Batch
+from mplframe.contracts.loss import VIEWS, Mix, View
+from mplframe.errors import UserError
+from mplframe.learners.inference import without_noise
+from mplframe.learners.learner import Learner
+from mplframe.learners.objective import Seen
+from mplframe.learners.randomness import Key, derive, seeded
+from mplframe.learners.statistics import frozen_statistics
+
+NO_VIEWS: frozenset[View] = frozenset()
+
+
+def see(
+    learner: Learner,
+    batch: Batch,
+    views: Set[View],
+    *key: Key,
+    alpha: float | None = None,
+    still: Set[View] = NO_VIEWS,
+) -> Seen:
+    """Logits of each view. All views go through the network as one batch, so that BatchNorm sees them together; only
+    `still` ones follow by themselves.
+
+    Args:
+        learner: whose network it is.
+        batch: on its device.
+        views: which.
+        key: of the random numbers.
+        alpha: see `AuxLoss.alpha`.
+        still: views that go without dropout and stochastic depth.
+
+    Raises:
+        UserError: the batch lacks a view, or no average of the weights is kept.
+    """
+    backend, module = learner.backend, learner.module
+    averaged: Set[View] = views & {"weak_averaged"}
+    mix = mixing(len(batch.labeled), alpha, *key) if "labeled_mixed" in views and alpha is not None else None
+    with seeded(backend.device, *key, backend.rank), backend.autocast():
+        logits = forward(module, batch, views - still - averaged, mix)
+        if still & views:
+            with without_noise(module):
+                logits |= forward(module, batch, views & still, mix)
+        if averaged:
+            logits["weak_averaged"] = _averaged(learner, batch)
+    return Seen(logits, mix)
+
+
+def mixing(samples: int, alpha: float, *key: Key) -> Mix:
+    """Which images are mixed, and how much of each: one share for the batch (Zhang et al., mixup, 2018, section 2)."""
+    rng = np.random.Generator(np.random.PCG64(derive(*key, "mix")))
+    share = rng.beta(alpha, alpha)
+    return Mix(torch.from_numpy(rng.permutation(samples)), torch.tensor(share, dtype=torch.float32))
+
+
+def forward(module: nn.Module, batch: Batch, views: Set[View], mix: Mix | None = None) -> dict[View, Tensor]:
+    """[N, C] logits of each view, by one forward of all of them."""
+    order = [view for view in VIEWS if view in views]
+    if not order:
+        return {}
+    images = [images_of(batch, view, mix) for view in order]
+    logits = module(torch.cat(images) if len(images) > 1 else images[0])
+    return dict(zip(order, logits.split([len(part) for part in images]), strict=True))
+
+
+def images_of(batch: Batch, view: View, mix: Mix | None = None) -> Tensor:
+    """What a network is given of one view.
+
+    Raises:
+        UserError: the batch has no unlabeled samples, no strong view, or nothing was assigned.
+    """
+    if view == "labeled":
+        return batch.labeled.weak
+    if view == "labeled_mixed":
+        return _mixed(batch.labeled.weak, mix)
+    samples = batch.labeled if view == "labeled_strong" else batch.unlabeled
+    if samples is None:
+        raise UserError(f"a loss needs the {view} view of unlabeled samples, but the method is fed none")
+    if view in ("weak", "weak_averaged"):
+        return samples.weak
+    found = samples.targets if view == "assigned" else samples.strong
+    if found is None:
+        lacking = "nothing was assigned by an earlier stage" if view == "assigned" else "batches have no strong view"
+        raise UserError(f"a loss needs the {view} view, but {lacking}")
+    return found
+
+
+def _mixed(images: Tensor, mix: Mix | None) -> Tensor:
+    if mix is None:
+        raise UserError("a loss needs the labeled_mixed view but says no alpha to mix with")
+    share = mix.share.to(images.device)
+    blend = share * images.float() + (1.0 - share) * images[mix.partner.to(images.device)].float()
+    return blend.round().to(torch.uint8) if images.dtype == torch.uint8 else blend.to(images.dtype)
+
+
+def _averaged(learner: Learner, batch: Batch) -> Tensor:
+    if learner.ema is None:
+        raise UserError("a loss compares with the average of the weights, but none is kept; set `ema`, such as 0.99")
+    average = learner.ema.module.train()
+    with torch.no_grad(), frozen_statistics(average):
+        logits: Tensor = average(images_of(batch, "weak"))
+    return logits

@@ -1,0 +1,1 @@
+"""Work between stages of training: labelling with a trained network, and selecting."""
