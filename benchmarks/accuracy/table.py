@@ -16,18 +16,20 @@ REFERENCES = ("off", "uda")
 def table(sweep: Mapping[str, Any], *, references: Sequence[str] = REFERENCES) -> str:
     """One row for each variant, for the baselines that configs bring, and for teachers and students before finetuning.
 
+    Teachers, and students before finetuning, are compared with those of the reference where it has them.
+
     Args:
         sweep: what a sweep has written.
         references: variants that every row is compared with.
     """
     runs = [run for run in sweep["runs"] if "error" not in run]
     rows = columns(runs)
-    compared = {name: rows[name] for name in references if name in rows}
+    compared = [name for name in references if name in rows]
     header = ["test top-1, %", "seeds", "mean", "std"]
     for name in compared:
         header += [f"minus `{name}` (95 %)", "better"]
     lines = [[*header, "seconds", "images"], ["---"] * (len(header) + 2)]
-    lines += [[*_row(name, values, compared), *_cost(name, runs)] for name, values in rows.items()]
+    lines += [[*_row(name, rows, compared), *_cost(name, runs)] for name in rows]
     notes = [f"\n{run['variant']} at seed {run['seed']} failed: {run['error']}\n" for run in failed(sweep)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines) + "".join(notes)
 
@@ -56,10 +58,18 @@ def columns(runs: Iterable[Mapping[str, Any]]) -> dict[str, dict[int, float]]:
     return {**final, **inner}
 
 
-def _row(name: str, values: Values, references: Mapping[str, Values]) -> list[str]:
+def counterpart(name: str, reference: str, rows: Mapping[str, Values]) -> str:
+    """The row to compare with: like with like, so that a teacher is held against the teacher of the reference."""
+    twin = f"{reference}:{name.partition(':')[2]}"
+    return twin if twin in rows else reference
+
+
+def _row(name: str, rows: Mapping[str, Values], references: Sequence[str]) -> list[str]:
+    values = rows[name]
     cells = [name, str(len(values)), _percent(statistics.fmean(values.values())), _percent(spread(values))]
-    for reference, theirs in references.items():
-        found = None if name == reference else compare(values, theirs)
+    for reference in references:
+        twin = counterpart(name, reference, rows)
+        found = None if name == twin else compare(values, rows[twin])
         cells += ["", ""] if found is None else [_difference(found), _better(found)]
     return cells
 
