@@ -6,7 +6,27 @@ from mplframe.hooks import Components, hookimpl
 @hookimpl
 def mplframe_architecture() -> Components:
     return {
+        "calibration_mlp": "mplframe.models.calibration_mlp:CalibrationMLP",
+        "efficientnet_b0": "mplframe.models.efficientnet:EfficientNetB0",
+        "efficientnet_b1": "mplframe.models.efficientnet:EfficientNetB1",
+        "efficientnet_b2": "mplframe.models.efficientnet:EfficientNetB2",
+        "efficientnet_b3": "mplframe.models.efficientnet:EfficientNetB3",
+        "efficientnet_b4": "mplframe.models.efficientnet:EfficientNetB4",
+        "efficientnet_b5": "mplframe.models.efficientnet:EfficientNetB5",
+        "efficientnet_b6": "mplframe.models.efficientnet:EfficientNetB6",
+        "efficientnet_b6_wide": "mplframe.models.efficientnet:EfficientNetB6Wide",
+        "efficientnet_b7": "mplframe.models.efficientnet:EfficientNetB7",
+        "efficientnet_l2": "mplframe.models.efficientnet:EfficientNetL2",
         "mlp": "mplframe.models.mlp:MLP",
+        "r2plus1d_18": "mplframe.models.r2plus1d:R2Plus1D18",
+        "r2plus1d_34": "mplframe.models.r2plus1d:R2Plus1D34",
+        "resnet18": "mplframe.models.resnet:ResNet18",
+        "resnet50": "mplframe.models.resnet:ResNet50",
+        "resnext101_32x16d": "mplframe.models.resnet:ResNeXt101W16",
+        "resnext101_32x48d": "mplframe.models.resnet:ResNeXt101W48",
+        "resnext101_32x4d": "mplframe.models.resnet:ResNeXt101W4",
+        "resnext101_32x8d": "mplframe.models.resnet:ResNeXt101W8",
+        "resnext50_32x4d": "mplframe.models.resnet:ResNeXt50",
         "small_cnn": "mplframe.models.small_cnn:SmallCNN",
         "timm": "mplframe.models.timm_model:TimmModel",
         "wide_resnet": "mplframe.models.wide_resnet:WideResNet",
@@ -34,6 +54,7 @@ def mplframe_dataset() -> Components:
     return {
         "digits": "mplframe.data.embedded:Digits",
         "fashion_mnist": "mplframe.data.embedded:FashionMNIST",
+        "pipeline": "mplframe.data.pipeline:Pipeline",
         "two_moons": "mplframe.data.two_moons:TwoMoons",
         "webdataset": "mplframe.data.shards:WebDataset",
     }
@@ -72,7 +93,12 @@ def mplframe_lookahead() -> Components:
 @hookimpl
 def mplframe_loss() -> Components:
     return {
+        "annealed": "mplframe.losses.annealed:Annealed",
+        "assigned": "mplframe.losses.assigned:Assigned",
+        "fixmatch": "mplframe.losses.fixmatch:FixMatch",
         "label_smoothing": "mplframe.losses.label_smoothing:LabelSmoothing",
+        "mean_teacher": "mplframe.losses.mean_teacher:MeanTeacher",
+        "mixup": "mplframe.losses.mixup:Mixup",
         "supervised": "mplframe.losses.supervised:Supervised",
         "uda": "mplframe.losses.uda:UDA",
     }
@@ -81,8 +107,11 @@ def mplframe_loss() -> Components:
 @hookimpl
 def mplframe_method() -> Components:
     return {
+        "billion_scale": "mplframe.methods.billion_scale:BillionScale",
         "mpl": "mplframe.methods.mpl:MetaPseudoLabels",
+        "noisy_student": "mplframe.methods.noisy_student:NoisyStudent",
         "pseudo_label": "mplframe.methods.pseudo_label:PseudoLabeling",
+        "reduced_mpl": "mplframe.methods.reduced_mpl:ReducedMPL",
         "supervised": "mplframe.methods.supervised:SupervisedLearning",
         "uda": "mplframe.methods.uda:UnsupervisedDataAugmentation",
     }
@@ -104,7 +133,9 @@ def mplframe_schedule() -> Components:
     return {
         "constant": "mplframe.schedules.constant:Constant",
         "cosine": "mplframe.schedules.cosine:Cosine",
+        "equal_steps": "mplframe.schedules.equal_steps:EqualSteps",
         "exponential": "mplframe.schedules.exponential:Exponential",
+        "milestones": "mplframe.schedules.milestones:Milestones",
     }
 
 

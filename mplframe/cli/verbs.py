@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from mplframe.cli import select as selection
+from mplframe.cli.data import data_app
+from mplframe.cli.shared import ConfigArgument, JsonOption, ProfileOption, SetOption, answer
 from mplframe.errors import MplframeError, UserError
 
 app = typer.Typer(
@@ -22,29 +25,11 @@ app = typer.Typer(
 config_app = typer.Typer(
     help="Look at configurations: show, validate, schema.", no_args_is_help=True, rich_markup_mode=None
 )
-data_app = typer.Typer(
-    help="Make and check datasets: pack, inspect, verify.", no_args_is_help=True, rich_markup_mode=None
-)
 plugins_app = typer.Typer(help="What is installed: list, doctor.", no_args_is_help=True, rich_markup_mode=None)
+selection.add_to(app)
 app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
 app.add_typer(plugins_app, name="plugins")
-
-ConfigArgument = Annotated[
-    Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as examples/quickstart.yaml.")
-]
-DatasetArgument = Annotated[
-    str,
-    typer.Argument(metavar="DATASET", help="A config file, a folder made by `data pack`, or the URL of shards."),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; may be given often. Wins over the file."),
-]
-ProfileOption = Annotated[
-    str | None, typer.Option("--profile", help="A name below the file's `profiles`, such as smoke.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for programs.")]
 
 
 @app.command(epilog="Example: mplframe run examples/quickstart.yaml --out runs/first --set method.steps=500")
@@ -70,7 +55,7 @@ def run(
     loaded = api.load(config, overrides=overrides or [], profile=profile)
     folder = out if out is not None else Path(loaded.out)
     summary = api.run(loaded, out=folder, resume=resume, command=sys.argv)
-    _answer(summary, as_json, lambda: summary_table(summary, folder))
+    answer(summary, as_json, lambda: summary_table(summary, folder))
 
 
 @app.command(epilog="Example: mplframe plan examples/imagenet_l2.yaml --json")
@@ -83,7 +68,7 @@ def plan(
 
     loaded = api.load(config, overrides=overrides or [], profile=profile)
     cost = api.plan(loaded)
-    _answer(cost.to_json(), as_json, lambda: plan_table(cost.to_json()))
+    answer(cost.to_json(), as_json, lambda: plan_table(cost.to_json()))
 
 
 @app.command("eval", epilog="Example: mplframe eval runs/quickstart --checkpoint best --json")
@@ -100,7 +85,7 @@ def evaluate(
     from mplframe.report.tables import networks_table
 
     results = api.evaluate(target, checkpoint=checkpoint, overrides=overrides or [])
-    _answer(results, as_json, lambda: networks_table(results))
+    answer(results, as_json, lambda: networks_table(results))
 
 
 @app.command(epilog="Example: mplframe predict runs/quickstart photos/ --out labels.csv")
@@ -117,7 +102,7 @@ def predict(
     from mplframe import api
 
     summary = api.predict(target, images, out, checkpoint=checkpoint, role=role, overrides=overrides or [])
-    _answer(summary, as_json, lambda: f"{summary['samples']} predictions by the {summary['role']} are in {out}")
+    answer(summary, as_json, lambda: f"{summary['samples']} predictions by the {summary['role']} are in {out}")
 
 
 @config_app.command("show", epilog="Example: mplframe config show examples/quickstart.yaml --set method.feedback=dot")
@@ -129,7 +114,7 @@ def config_show(
     from mplframe.config.yaml12 import dump
 
     data = api.load(config, overrides=overrides or [], profile=profile).dump()
-    _answer(data, as_json, lambda: dump(data).rstrip())
+    answer(data, as_json, lambda: dump(data).rstrip())
 
 
 @config_app.command("validate", epilog="Example: mplframe config validate examples/quickstart.yaml")
@@ -140,7 +125,7 @@ def config_validate(
     from mplframe import api
 
     api.load(config, overrides=overrides or [], profile=profile)
-    _answer({"valid": True, "config": str(config)}, as_json, lambda: f"{config} is valid")
+    answer({"valid": True, "config": str(config)}, as_json, lambda: f"{config} is valid")
 
 
 @config_app.command("schema", epilog="Example: mplframe config schema > mplframe.schema.json")
@@ -149,86 +134,6 @@ def config_schema() -> None:
     from mplframe import api
 
     print(json.dumps(api.schema(), indent=2))
-
-
-@data_app.command(
-    "pack", epilog="Example: mplframe data pack shards/ --labeled photos/labeled --unlabeled photos/rest --test 0.2"
-)
-def data_pack(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder for the shards.")],
-    labeled: Annotated[
-        Path | None, typer.Option(help="A folder with one subfolder of images a class.", metavar="DIR")
-    ] = None,
-    unlabeled: Annotated[Path | None, typer.Option(help="A folder of images without labels.", metavar="DIR")] = None,
-    source: Annotated[
-        Path | None,
-        typer.Option(help="Instead of folders: one dataset on disk that is split into labeled, unlabeled and test."),
-    ] = None,
-    format_: Annotated[
-        Literal["auto", "folder", "csv", "idx", "numpy", "cifar10", "cifar100", "svhn"],
-        typer.Option("--format", help="Layout of --source."),
-    ] = "auto",
-    split: Annotated[
-        Literal["cifar10-4k", "svhn-1k"] | None, typer.Option(help="A split of the papers (MPL v4, C.1), of --source.")
-    ] = None,
-    labels: Annotated[
-        int | None, typer.Option("--labels", help="How many samples of --source stay labeled, the same of each class.")
-    ] = None,
-    test: Annotated[
-        str | None, typer.Option(help="A folder like --labeled, a number of samples, or a fraction to hold out.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the split and the order in the shards.")] = 0,
-    shard_size: Annotated[int, typer.Option(help="Samples a shard.")] = 10_000,
-    keep_truth: Annotated[bool, typer.Option(help="Keep the labels of unlabeled samples, for diagnostics.")] = False,
-    skip_damaged: Annotated[bool, typer.Option(help="Leave out images that can't be decoded, and list them.")] = False,
-    overwrite: Annotated[bool, typer.Option(help="Replace what is in OUT.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Turn images into WebDataset shards: OUT/labeled-*.tar, unlabeled-*.tar, test-*.tar, classes.txt, dataset.json."""
-    from mplframe import api
-
-    report = api.data_pack(
-        out,
-        labeled=labeled,
-        unlabeled=unlabeled,
-        source=source,
-        format=format_,
-        split=split,
-        labels=labels,
-        test=test,
-        seed=seed,
-        shard_size=shard_size,
-        keep_truth=keep_truth,
-        skip_damaged=skip_damaged,
-        overwrite=overwrite,
-    )
-    _answer(report, as_json, lambda: _pack_text(out, report))
-
-
-@data_app.command("inspect", epilog="Example: mplframe data inspect examples/quickstart.yaml --sheet sheet.png")
-def data_inspect(
-    target: DatasetArgument,
-    overrides: SetOption = None,
-    sheet: Annotated[Path | None, typer.Option(help="Also draw some labeled images to this PNG.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show what a dataset holds: shards, samples, classes, image sizes."""
-    from mplframe import api
-    from mplframe.report.tables import dataset_table
-
-    found = api.data_inspect(target, overrides=overrides or [], sheet=sheet)
-    _answer(found, as_json, lambda: dataset_table(found))
-
-
-@data_app.command("verify", epilog="Example: mplframe data verify shards/")
-def data_verify(target: DatasetArgument, overrides: SetOption = None, as_json: JsonOption = False) -> None:
-    """Read and decode every sample of a dataset; exit code 2 if anything would stop training."""
-    from mplframe import api
-
-    problems = api.data_verify(target, overrides=overrides or [])
-    _answer({"problems": problems}, as_json, lambda: "\n".join(map(_problem_text, problems)) or "every sample is whole")
-    if problems:
-        raise typer.Exit(2)
 
 
 @plugins_app.command("list", epilog="Example: mplframe plugins list --kind feedback")
@@ -243,7 +148,7 @@ def plugins_list(
     if kind is not None and kind not in found.registries:
         raise UserError(f"no kind of component is named {kind!r} (kinds: {', '.join(found.registries)})")
     listing = found.listing(kind)
-    _answer(listing, as_json, lambda: plugins_table(listing))
+    answer(listing, as_json, lambda: plugins_table(listing))
 
 
 @plugins_app.command("doctor", epilog="Example: mplframe plugins doctor")
@@ -252,7 +157,7 @@ def plugins_doctor(as_json: JsonOption = False) -> None:
     from mplframe.plugins import discover
 
     problems = discover().examine()
-    _answer({"problems": problems}, as_json, lambda: "\n".join(problems) or "every component is sound")
+    answer({"problems": problems}, as_json, lambda: "\n".join(problems) or "every component is sound")
     if problems:
         raise typer.Exit(2)
 
@@ -272,28 +177,3 @@ def main() -> None:
 def _fail(message: str, code: int) -> NoReturn:
     print(f"mplframe: {message}", file=sys.stderr)
     raise SystemExit(code)
-
-
-def _answer(data: Any, as_json: bool, text: Any) -> None:
-    if as_json:
-        print(json.dumps(data))
-        return
-    shown = text()
-    if isinstance(shown, str):
-        print(shown)
-        return
-    from rich.console import Console
-
-    console = Console()
-    # A pipe has no width of its own: nothing there needs wrapping.
-    (console if console.is_terminal else Console(width=200)).print(shown)
-
-
-def _pack_text(out: Path, report: dict[str, Any]) -> str:
-    counts = ", ".join(f"{count} {name}" for name, count in report["samples"].items())
-    lines = [f"{counts} samples of {len(report['classes'])} classes are in {out}", *report.get("notes", [])]
-    return "\n".join(lines)
-
-
-def _problem_text(problem: dict[str, Any]) -> str:
-    return f"{problem['split']} {problem['shard']}: {problem['reason']}"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from mplframe.contracts.batch import UNKNOWN
-from mplframe.contracts.data import Sample, Split
+from mplframe.contracts.data import Split
 from mplframe.data.output import writing
 from mplframe.errors import UserError
 
@@ -36,13 +38,26 @@ def contact_sheet(split: Split, classes: Sequence[str], path: Path | str, n: int
     """
     if n < 1:
         raise UserError(f"a contact sheet needs at least one sample, got n={n}")
-    samples = split.read(evenly_spaced(len(split), n))
-    columns = min(len(samples), max(1, math.ceil(math.sqrt(len(samples) * 1.6))))
-    rows = math.ceil(len(samples) / columns)
-    sheet = Image.new("RGB", (columns * (TILE + _GAP) + _GAP, rows * (TILE + _CAPTION + _GAP) + _GAP), (250, 250, 250))
-    for i, sample in enumerate(samples):
-        row, column = divmod(i, columns)
-        _draw(sheet, sample, classes, (_GAP + column * (TILE + _GAP), _GAP + row * (TILE + _CAPTION + _GAP)))
+    tiles = [Tile(s.image, caption(s.label, classes)) for s in split.read(evenly_spaced(len(split), n))]
+    columns = min(len(tiles), max(1, math.ceil(math.sqrt(len(tiles) * 1.6))))
+    return tile_sheet([tiles[at : at + columns] for at in range(0, len(tiles), columns)], path)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """An image, [H, W, 3] or [H, W, 1] uint8, and the text below it."""
+
+    image: npt.NDArray[np.uint8]
+    caption: str
+
+
+def tile_sheet(rows: Sequence[Sequence[Tile]], path: Path | str) -> Path:
+    """Write a PNG of rows of images. Scaling and errors as of `contact_sheet`."""
+    height, width = len(rows) * (TILE + _CAPTION + _GAP) + _GAP, max(map(len, rows)) * (TILE + _GAP) + _GAP
+    sheet = Image.new("RGB", (width, height), (250, 250, 250))
+    for i, row in enumerate(rows):
+        for j, tile in enumerate(row):
+            _draw(sheet, tile, (_GAP + j * (TILE + _GAP), _GAP + i * (TILE + _CAPTION + _GAP)))
     path = Path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,13 +65,18 @@ def contact_sheet(split: Split, classes: Sequence[str], path: Path | str, n: int
     return path
 
 
+def caption(label: int, classes: Sequence[str]) -> str:
+    """The class name of a label; `?` where there is none."""
+    return "?" if label == UNKNOWN else classes[label]
+
+
 def evenly_spaced(count: int, n: int) -> list[int]:
     """Up to `n` numbers below `count`, the first and the last among them, ascending and without repeats."""
     return np.unique(np.linspace(0, count - 1, min(n, count)).round().astype(np.int64)).tolist()  # type: ignore[no-any-return]
 
 
-def _draw(sheet: Image.Image, sample: Sample, classes: Sequence[str], corner: tuple[int, int]) -> None:
-    pixels = sample.image
+def _draw(sheet: Image.Image, drawn: Tile, corner: tuple[int, int]) -> None:
+    pixels = drawn.image
     tile = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).convert("RGB")
     factor = TILE / max(tile.size)
     if factor >= 1:
@@ -65,8 +85,8 @@ def _draw(sheet: Image.Image, sample: Sample, classes: Sequence[str], corner: tu
         tile.thumbnail((TILE, TILE))
     x, y = corner
     sheet.paste(tile, (x + (TILE - tile.width) // 2, y + (TILE - tile.height) // 2))
-    caption = "?" if sample.label == UNKNOWN else classes[sample.label]
-    ImageDraw.Draw(sheet).text((x, y + TILE), _shortened(caption), fill=(20, 20, 20), font=ImageFont.load_default(10))
+    text = _shortened(drawn.caption)
+    ImageDraw.Draw(sheet).text((x, y + TILE), text, fill=(20, 20, 20), font=ImageFont.load_default(10))
 
 
 def _shortened(text: str, length: int = 16) -> str:

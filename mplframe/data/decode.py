@@ -8,9 +8,9 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from mplframe.errors import DataError
+from mplframe.errors import DamageError
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -42,7 +42,7 @@ def decode(data: bytes | memoryview, name: str, shorter: int | None = None) -> P
         [H, W, 3] uint8 RGB, or [H, W, 1] uint8 where the image is grey.
 
     Raises:
-        DataError: it can't be decoded, or has more than eight bits a channel.
+        DamageError: it can't be decoded, or has more than eight bits a channel.
     """
     try:
         if data[:2] == b"\xff\xd8":
@@ -51,7 +51,7 @@ def decode(data: bytes | memoryview, name: str, shorter: int | None = None) -> P
             return _array(data)
         return _pillow(data)
     except (ValueError, OSError, SyntaxError, Image.DecompressionBombError, EOFError) as error:
-        raise DataError(f"{name}: the image can't be decoded ({error}); replace or remove it") from error
+        raise DamageError(f"{name}: the image can't be decoded ({error}); replace or remove it") from error
 
 
 def _jpeg(data: bytes | memoryview, shorter: int | None) -> Pixels:
@@ -82,7 +82,11 @@ def _reduction(height: int, width: int, shorter: int) -> int:
 def _pillow(data: bytes | memoryview) -> Pixels:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        image: Image.Image = Image.open(io.BytesIO(data))
+        try:
+            image: Image.Image = Image.open(io.BytesIO(data))
+        except UnidentifiedImageError:
+            # Pillow's own words hold an address in memory, which differs from run to run.
+            raise ValueError("it is no image of a kind that Pillow knows") from None
     if image.mode[:2] == "I;" or image.mode in {"I", "F"}:
         raise ValueError(f"mode {image.mode} has more than 8 bits a channel; convert it to 8")
     if image.mode in {"1", "L", "LA"}:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Iterable
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from mplframe.data.decode import IMAGE_EXTENSIONS
-from mplframe.data.tar import Member, members
+from mplframe.data.tar import BLOCK, Member, TarDamageError, members
 from mplframe.errors import DataError
 
 _NAME = re.compile(r"((?:.*/|)[^./]+)[.]([^/]*)")
 _IGNORED = re.compile(r"(__[^/]*__(?:$|/).*)|(.*/)?\.[^/]*")
+_Samples = dict[str, dict[str, Member]]
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,10 @@ class ShardIndex:
     """The samples of one shard, in a few flat arrays.
 
     Attributes:
+        size: of the shard, in bytes.
+        check: CRC-32 of some of the shard's headers; see `header_check`.
+        damage: (key, reason) of every sample that isn't whole, and is no part of the index; the key is empty where the
+            rest of the shard is lost.
         keys: UTF-8 of all keys, one behind the other.
         key_ends: [N] where each key ends in `keys`.
         extensions: [E] the extensions that occur, lower case.
@@ -32,9 +41,12 @@ class ShardIndex:
         length: [M] of each member's content, in bytes.
     """
 
+    size: int
+    check: int
+    damage: tuple[tuple[str, str], ...]
     keys: npt.NDArray[np.uint8]
     key_ends: npt.NDArray[np.int64]
-    extensions: npt.NDArray[np.str_]
+    extensions: tuple[str, ...]
     first: npt.NDArray[np.int64]
     extension: npt.NDArray[np.uint16]
     offset: npt.NDArray[np.int64]
@@ -45,83 +57,150 @@ class ShardIndex:
 
     def key(self, sample: int) -> str:
         """The key of a sample."""
-        start = self.key_ends[sample - 1] if sample else 0
-        return self.keys[start : self.key_ends[sample]].tobytes().decode(errors="surrogateescape")
+        return self.keys_of(np.array([sample]))[0]
+
+    def keys_of(self, samples: npt.NDArray[np.int64]) -> list[str]:
+        """The keys of some samples, by their numbers from 0."""
+        ends = self.key_ends[samples].tolist()
+        starts = np.where(samples > 0, self.key_ends[samples - 1], 0).tolist()
+        view = self.keys.data
+        return [str(view[i:j], "utf-8", "surrogateescape") for i, j in zip(starts, ends, strict=True)]
 
     def members(self, sample: int) -> dict[str, tuple[int, int]]:
         """Extension -> offset and length in bytes, for each member of a sample."""
-        span = slice(self.first[sample], self.first[sample + 1])
-        names = self.extensions[self.extension[span]].tolist()
-        places = zip(self.offset[span].tolist(), self.length[span].tolist(), strict=True)
-        return dict(zip(names, places, strict=True))
+        return {
+            self.extensions[self.extension[i]]: (int(self.offset[i]), int(self.length[i]))
+            for i in range(self.first[sample], self.first[sample + 1])
+        }
 
-    def having(self, extensions: Iterable[str]) -> npt.NDArray[np.bool_]:
-        """[N] whether a sample has a member of one of these extensions."""
-        wanted = np.isin(self.extensions, list(extensions))[self.extension]
-        return np.logical_or.reduceat(wanted, self.first[:-1])
+    def best(self, extensions: Sequence[str]) -> npt.NDArray[np.int64]:
+        """[N] the member of each sample whose extension comes first in `extensions`; -1 where it has none of them."""
+        if not len(self):
+            return np.empty(0, np.int64)
+        rank = {extension: i for i, extension in enumerate(extensions)}
+        ranks = np.array([rank.get(extension, len(rank)) for extension in self.extensions], np.int64)[self.extension]
+        count = len(ranks)
+        best = np.minimum.reduceat(ranks * count + np.arange(count), self.first[:-1])
+        return np.where(best < len(rank) * count, best % count, -1)
 
 
 def index_shard(path: Path) -> ShardIndex:
+    """`index_file` of a local file."""
+    with path.open("rb") as file:
+        return index_file(file, str(path))
+
+
+def index_file(file: BinaryIO, where: str) -> ShardIndex:
     """Read a shard's table of contents; members are grouped by their name up to the first dot (the WebDataset rule).
 
-    Hidden files and `__name__` metadata at the top, which aren't samples by that rule, are passed over.
+    Hidden files and `__name__` metadata at the top, which aren't samples by that rule, are passed over. A damaged shard
+    gives what lies whole before the damage; the last sample before it counts only where another one's header follows.
+
+    Args:
+        file: the shard; can be read and sought in.
+        where: its name, for errors.
 
     Raises:
-        DataError: the tar is damaged (see `tar.members`), holds no samples, a file without extension, one member
-            twice, samples whose members aren't adjacent, or samples with several images.
+        DataError: the shard isn't damaged but ambiguous: compressed, links (see `tar.members`), a file without
+            extension, one member twice, samples whose members aren't adjacent, or samples with several images.
     """
-    samples: dict[str, dict[str, Member]] = {}
-    last = None
-    for member in members(path):
-        if _IGNORED.fullmatch(member.name):
-            continue
-        key, extension = _key(path, member.name)
-        if key != last and key in samples:
-            raise DataError(
-                f"{path}: the members of sample {key!r} aren't adjacent ({member.name!r} comes late); "
-                f"a reader would make two samples of it: write the shard again, sorted by name (tar --sort=name)"
-            )
-        group = samples.setdefault(key, {})
-        if extension in group:
-            raise DataError(f"{path}: member {member.name!r} occurs twice; write the shard again with unique names")
-        group[extension] = member
-        last = key
-    if not samples:
-        raise DataError(f"{path}: no samples in it; leave this shard out or write it again (mplframe data pack --help)")
-    _refuse_merged(path, samples)
-    return _pack(samples)
+    samples: _Samples = {}
+    damage: list[tuple[str, str]] = []
+    try:
+        for member in members(file, where):
+            _add(samples, member, where)
+    except TarDamageError as error:
+        lost = _unfinished(samples, error, where)
+        if lost is not None:
+            samples.pop(lost, None)
+            damage.append((lost, f"the last sample before the damage may not be whole: {error}"))
+        damage.append(("", str(error)))
+    if not samples and not damage:
+        damage.append(("", "no samples in it; leave this shard out or write it again (mplframe data pack --help)"))
+    _refuse_merged(samples, where)
+    return _pack(samples, damage, file)
 
 
-def _key(path: Path, name: str) -> tuple[str, str]:
+def header_check(read: Callable[[int, int], bytes], offsets: npt.NDArray[np.int64]) -> int:
+    """CRC-32 of the headers of the first, the middle and the last member; 0 where there are none.
+
+    Args:
+        read: the bytes of the shard from one place to another.
+        offsets: [M] where each member's content begins; its header is the block before that.
+    """
+    check = 0
+    for i in (0, len(offsets) // 2, -1) if len(offsets) else ():
+        check = zlib.crc32(read(int(offsets[i]) - BLOCK, int(offsets[i])), check)
+    return check
+
+
+def read_at(file: BinaryIO, start: int, end: int) -> bytes:
+    """The bytes from one place of a file to another."""
+    file.seek(start)
+    return file.read(end - start)
+
+
+def _add(samples: _Samples, member: Member, where: str) -> None:
+    split = _split(member.name, where)
+    if split is None:
+        return
+    key, extension = split
+    if key in samples and key != next(reversed(samples)):
+        raise DataError(
+            f"{where}: the members of sample {key!r} aren't adjacent ({member.name!r} comes late); "
+            f"a reader would make two samples of it: write the shard again, sorted by name (tar --sort=name)"
+        )
+    group = samples.setdefault(key, {})
+    if extension in group:
+        raise DataError(f"{where}: member {member.name!r} occurs twice; write the shard again with unique names")
+    group[extension] = member
+
+
+def _split(name: str, where: str) -> tuple[str, str] | None:
+    """Key and extension of a member; None of one that belongs to no sample."""
+    if _IGNORED.fullmatch(name):
+        return None
     match = _NAME.fullmatch(name)
     if match is None:
         raise DataError(
-            f"{path}: member {name!r} has no extension, so what it holds can't be told; name it like 0001.jpg"
+            f"{where}: member {name!r} has no extension, so what it holds can't be told; name it like 0001.jpg"
         )
     return match[1], match[2].lower()
 
 
-def _refuse_merged(path: Path, samples: dict[str, dict[str, Member]]) -> None:
+def _unfinished(samples: _Samples, error: TarDamageError, where: str) -> str | None:
+    """The key of the sample that may have lost members to the damage."""
+    cut = None if error.cut is None else _split(error.cut, where)
+    if cut is not None:
+        return cut[0]
+    return next(reversed(samples), None) if not error.ended else None
+
+
+def _refuse_merged(samples: _Samples, where: str) -> None:
     for key, group in samples.items():
         images = [member.name for ext, member in group.items() if ext.rpartition(".")[2] in IMAGE_EXTENSIONS]
         if len(images) > 1:
             raise DataError(
-                f"{path}: sample {key!r} has {len(images)} images ({', '.join(images[:3])}), because a key ends at the "
-                f"first dot of a name; rename them so that their names differ before the first dot"
+                f"{where}: sample {key!r} has {len(images)} images ({', '.join(images[:3])}), because a key ends at "
+                f"the first dot of a name; rename them so that their names differ before the first dot"
             )
 
 
-def _pack(samples: dict[str, dict[str, Member]]) -> ShardIndex:
+def _pack(samples: _Samples, damage: list[tuple[str, str]], file: BinaryIO) -> ShardIndex:
     encoded = [key.encode(errors="surrogateescape") for key in samples]
     flat = [item for group in samples.values() for item in group.items()]
     names = sorted({extension for extension, _ in flat})
     numbers = {name: i for i, name in enumerate(names)}
+    offset = np.array([member.offset for _, member in flat], np.int64)
     return ShardIndex(
+        size=file.seek(0, io.SEEK_END),
+        check=header_check(partial(read_at, file), offset),
+        damage=tuple(damage),
         keys=np.frombuffer(b"".join(encoded), np.uint8),
         key_ends=np.cumsum([len(key) for key in encoded], dtype=np.int64),
-        extensions=np.array(names),
+        extensions=tuple(names),
         first=np.cumsum([0, *map(len, samples.values())], dtype=np.int64),
         extension=np.array([numbers[extension] for extension, _ in flat], np.uint16),
-        offset=np.array([member.offset for _, member in flat], np.int64),
+        offset=offset,
         length=np.array([member.size for _, member in flat], np.int64),
     )

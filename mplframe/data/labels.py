@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mplframe.contracts.batch import UNKNOWN
-from mplframe.data.stores import explained, open_store, retry
-from mplframe.errors import DataError
+from mplframe.data.stores import Stores, explained
+from mplframe.errors import DamageError, DataError
 
 LABEL_EXTENSIONS = ("cls", "json")
-"""Members that hold a label: a whole number as text, or a JSON object with the key `label`."""
+"""Members that hold a label, best first: a whole number as text, or a JSON object with a key for it."""
 
 
 def class_names(
@@ -39,9 +39,8 @@ def class_names(
 
 
 def _read_names(url: str, storage_options: Mapping[str, Any] | None) -> list[str]:
-    fs, path = open_store(url, storage_options)
     with explained(f"data.classes: {url}"):
-        text = retry(lambda: fs.cat_file(path), attempts=3).decode("utf-8-sig")
+        text = Stores(storage_options).read(url).decode("utf-8-sig")
     if not text.lstrip().startswith("["):
         return [line.strip() for line in text.splitlines() if line.strip()]
     try:
@@ -53,50 +52,65 @@ def _read_names(url: str, storage_options: Mapping[str, Any] | None) -> list[str
     return list(names)
 
 
-def parse_label(extension: str, content: bytes, name: str) -> int | str | None:
-    """What a label member says: a class index, a class name, or None where a JSON object has no key `label`.
+def parse_label(extension: str, content: bytes, name: str, key: str = "label") -> int | str | None:
+    """What a label member says: a class index, a class name, or None where a JSON object doesn't have the key.
 
     Args:
         extension: `cls` or `json`.
         content: of the member.
         name: of the sample and where it lies, for errors.
+        key: of the label in a JSON object; dots lead into nested ones.
 
     Raises:
-        DataError: it isn't a label.
+        DamageError: it isn't a label.
     """
     if extension == "cls":
         try:
             return int(content)
         except ValueError:
-            raise DataError(f"{name}: its .cls holds {content[:40]!r}; write the class index, a whole number") from None
+            raise DamageError(
+                f"{name}: its .cls holds {content[:40]!r}; write the class index, a whole number"
+            ) from None
     try:
         said = json.loads(content)
     except ValueError as error:
-        raise DataError(f"{name}: its .json isn't valid JSON ({error})") from error
-    label = said.get("label") if isinstance(said, dict) else said
+        raise DamageError(f"{name}: its .json isn't valid JSON ({error})") from error
+    label = _at(said, key)
     if not isinstance(said, dict) or isinstance(label, bool) or not isinstance(label, int | str | None):
-        raise DataError(f'{name}: its .json has no usable label ({label!r:.40}); write {{"label": 3}} or a class name')
+        raise DamageError(
+            f"{name}: its .json has no usable label ({label!r:.40}); write {{{json.dumps(key)}: 3}} or a class name, "
+            "or set data.label_key to the key that it is under"
+        )
     return label
+
+
+def _at(said: Any, key: str) -> Any:
+    """The value under a key, or under its parts one inside the other; None where there is none."""
+    if not isinstance(said, dict) or key in said:
+        return said.get(key) if isinstance(said, dict) else said
+    first, _, rest = key.partition(".")
+    return _at(said[first], rest) if rest and isinstance(said.get(first), dict) else None
 
 
 def check_label(label: int | str | None, classes: Sequence[str], *, required: bool, name: str) -> int:
     """The class index of a label; `UNKNOWN` where it is missing and isn't required.
 
     Raises:
-        DataError: it is missing but required, or no class of that index or name exists.
+        DamageError: it is missing but required, or no class of that index or name exists.
     """
     if label is None or (label == UNKNOWN and not required):
         if required:
-            raise DataError(
-                f"{name}: it has no label; labeled and test samples need a .cls or a .json with the key 'label'"
+            raise DamageError(
+                f"{name}: it has no label; labeled and test samples need a .cls, or a .json with the key that "
+                "data.label_key names"
             )
         return UNKNOWN
     if isinstance(label, str):
         if label not in classes:
-            raise DataError(f"{name}: label {label!r} is none of the {len(classes)} classes that data.classes gives")
+            raise DamageError(f"{name}: label {label!r} is none of the {len(classes)} classes that data.classes gives")
         return classes.index(label)
     if not 0 <= label < len(classes):
-        raise DataError(
+        raise DamageError(
             f"{name}: label {label} is out of range; with {len(classes)} classes (data.classes) it must be 0 to "
             f"{len(classes) - 1}"
         )

@@ -1,48 +1,100 @@
-"""A folder that appears complete or not at all."""
+"""A folder, or a place in a store, that has its description when it is complete and not before."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 from uuid import uuid4
 
 from mplframe.errors import RunError, UserError
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+LOCK = ".lock"
+"""The file in an unfinished folder that the process at work holds a lock on."""
 
 
 class OutputExistsError(UserError):
-    """The output folder is already there."""
+    """The output is already there."""
+
+
+class Output(Protocol):
+    """Where files are written to."""
+
+    @property
+    def folder(self) -> Path:
+        """The local folder to write them in."""
+
+    def add(self, file: Path) -> None:
+        """Take over a file of that folder that is finished."""
+
+
+class LocalOutput:
+    """A folder whose files stay where they are written."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def add(self, file: Path) -> None:
+        """Nothing to do."""
 
 
 @contextmanager
-def new_folder(out: Path, *, marker: str, overwrite: bool = False) -> Iterator[Path]:
-    """A folder to write into, which becomes `out` when the block ends well and is removed when it doesn't.
+def new_folder(out: Path, *, marker: str, overwrite: bool = False, journal: str | None = None) -> Iterator[LocalOutput]:
+    """A folder to write into, which becomes `out` when the block ends well.
 
     Args:
         out: what it becomes; missing folders above it are made.
         marker: a file that every such folder ends up with; only a folder that has it is ever overwritten.
         overwrite: replace what is there.
+        journal: see `unfinished`.
 
     Raises:
         OutputExistsError: `out` is there already and not empty, and `overwrite` isn't set.
-        UserError: `out` can't be written, or is something that must not be overwritten.
+        UserError: `out` can't be written, is something that must not be overwritten, or is being written already.
         RunError: the disk is full.
     """
     check_free(out, marker=marker, overwrite=overwrite)
-    temporary = out.parent / f".{out.name}.partial-{uuid4().hex[:12]}"
-    with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
-    try:
-        with writing(out):
-            yield temporary
-            _publish(temporary, out, marker=marker, overwrite=overwrite)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with writing(out), unfinished(out.parent / f".{out.name}.partial", out, journal) as folder:
+        yield LocalOutput(folder)
+        if journal is not None:
+            (folder / journal).unlink(missing_ok=True)
+        _publish(folder, out, marker=marker, overwrite=overwrite)
+        (out / LOCK).unlink()
+
+
+@contextmanager
+def unfinished(folder: Path, out: Path | str, journal: str | None) -> Iterator[Path]:
+    """A folder of work that isn't done, held by one process alone; made here, removed afterwards if it is still there.
+
+    Where the block fails and has left a file named `journal` in the folder, it stays, for the next block to go on from.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"{out}: another process is writing it; wait for it, or choose another place") from error
+        if not _is_at(lock.fileno(), folder / LOCK):  # the process that held it has just finished
+            raise OutputExistsError(f"{out}: another process has just made it")
+        keep = False
+        try:
+            yield folder
+        except BaseException:
+            keep = journal is not None and (folder / journal).exists()
+            raise
+        finally:
+            # Once it has become the output, a folder of this name is another process's.
+            if not keep and _is_at(lock.fileno(), folder / LOCK):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -62,8 +114,8 @@ def writing(out: Path, remedy: str = "choose another folder") -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise RunError(
-                f"{out}: the disk is full ({error.strerror}); nothing of it was kept. Free some space or write "
-                "to another disk, then run the same command again"
+                f"{out}: the disk is full ({error.strerror}). Free some space or write to another disk, then run the "
+                "same command again: it goes on with what it had finished"
             ) from error
         raise UserError(f"{out}: can't be written: {error.strerror or error}; {remedy}") from error
 
@@ -84,6 +136,13 @@ def check_free(out: Path, *, marker: str, overwrite: bool) -> None:
         raise OutputExistsError(f"{out}: is already there; choose another folder, or overwrite it with --overwrite")
     if not (out / marker).is_file():
         raise UserError(f"{out}: has no {marker}, so it isn't one of ours and won't be overwritten; remove it yourself")
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _publish(temporary: Path, out: Path, *, marker: str, overwrite: bool) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mplframe.data.output import check_free
-from mplframe.data.packing import MARKER, PackedSplit, PackOptions, PackReport, Progress, pack_splits
-from mplframe.data.partition import Amount, PaperSplit, divide, hold_out, paper_split
+from mplframe.data.packing import PackReport, Progress, check_output, pack_splits
+from mplframe.data.partition import Amount, Choice, PaperSplit, divide, hold_out
 from mplframe.data.readers.base import Reader
-from mplframe.data.readers.detect import open_source
+from mplframe.data.readers.detect import Source, open_source
+from mplframe.data.readers.files import Place
 from mplframe.data.readers.folder import labeled_folder, unlabeled_folder
+from mplframe.data.readers.parquet import Columns
+from mplframe.data.split_packing import PackedSplit, PackOptions
 from mplframe.data.writer import ShardLimits
-from mplframe.errors import UserError
 
 __all__ = [
     "PackOptions",
@@ -36,7 +37,7 @@ def pack_folders(
     """Pack a folder of labeled images and a folder of unlabeled ones.
 
     Args:
-        out: the folder to make.
+        out: the folder to make, or the URL of a place in a store.
         labeled: has one subfolder of images for each class.
         unlabeled: has images at any depth; names of folders in it mean nothing.
         test: a folder like `labeled`, or what is held out of `labeled`: a number of images, or a fraction of them.
@@ -48,7 +49,7 @@ def pack_folders(
         RunError: the disk is full.
     """
     options = options or PackOptions()
-    check_free(Path(out), marker=MARKER, overwrite=options.overwrite)
+    check_output(out, overwrite=options.overwrite)
     known: Reader = labeled_folder(Path(labeled))
     held_out: Reader | None = None
     if isinstance(test, int | float):
@@ -69,11 +70,13 @@ def pack_folders(
 def pack_source(
     out: Path | str,
     *,
-    source: Path | str,
+    source: Place | Source,
     format: str = "auto",
+    columns: Columns | None = None,
     split: PaperSplit | None = None,
-    labeled: int | None = None,
+    labeled: Amount | None = None,
     test: Amount | None = None,
+    choice: Choice = "stratified",
     keep_truth: bool = False,
     options: PackOptions | None = None,
     progress: Progress | None = None,
@@ -81,12 +84,14 @@ def pack_source(
     """Pack one data set, divided into labeled, unlabeled and test images.
 
     Args:
-        out: the folder to make.
-        source: the data set's folder or file.
+        out: the folder to make, or the URL of a place in a store.
+        source: the data set's folder or file, the URL of a list or of Parquet files, or a source that is open.
         format: one of `readers.detect.FORMATS`, or `auto`.
+        columns: which columns of a table to take.
         split: a split of the papers, in file order; excludes `labeled` and `test`.
-        labeled: how many images stay labeled, each class alike; None keeps every label.
+        labeled: how many images stay labeled, a number or a fraction; None keeps every label.
         test: what is held out for testing, a number of images or a fraction; None takes the source's own test images.
+        choice: how the labeled images and those held out are chosen.
         keep_truth: keep the labels of unlabeled images, for diagnostics; training never looks at them.
         options: how.
         progress: told how far it is.
@@ -96,21 +101,24 @@ def pack_source(
         RunError: the disk is full.
     """
     options = options or PackOptions()
-    check_free(Path(out), marker=MARKER, overwrite=options.overwrite)
-    if split is not None and (labeled is not None or test is not None):
-        raise UserError(f"the split {split} says what is labeled and what is test; leave `labeled` and `test` unset")
-    opened = open_source(Path(source), format)
-    if split is not None:
-        parts = paper_split(opened, split)
-    else:
-        parts = divide(opened, labeled=labeled, test=test, seed=options.seed)
+    check_output(out, overwrite=options.overwrite)
+    opened = source if isinstance(source, Source) else open_source(source, format, columns)
+    parts = divide(opened, split=split, labeled=labeled, test=test, choice=choice, seed=options.seed)
     return pack_splits(
         out,
         labeled=parts.labeled,
         unlabeled=parts.unlabeled,
         test=parts.test,
         keep_truth=keep_truth,
-        source={"source": str(source), "format": opened.format, "split": split, "labeled": labeled, "test": test},
+        source={
+            "source": opened.place,
+            "format": opened.format,
+            "split": split,
+            "labeled": labeled,
+            "test": test,
+            "choice": choice,
+        },
+        notes=opened.notes,
         options=options,
         progress=progress,
     )

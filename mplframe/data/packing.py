@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from mplframe.contracts.batch import UNKNOWN
 from mplframe.contracts.data import SplitName
-from mplframe.data.output import new_folder
-from mplframe.data.readers.base import Reader
+from mplframe.data.journal import JOURNAL, Journal
+from mplframe.data.output import Output, check_free, new_folder
+from mplframe.data.readers.base import Reader, digest
 from mplframe.data.readers.views import WithoutLabels, same_classes
-from mplframe.data.writer import Members, Shard, ShardLimits, encode, write_shards
+from mplframe.data.split_packing import PackedSplit, PackOptions, SplitPacker
+from mplframe.data.upload import local_folder, new_remote
 from mplframe.errors import DataError, UserError
 
 FORMAT_VERSION = 1
@@ -27,51 +31,17 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class PackOptions:
-    """How shards are written.
-
-    Attributes:
-        limits: when a shard is full.
-        order: `shuffled` once by `seed`, so that neighbours in a shard are unrelated; or `as_is`.
-        seed: of the order and of every choice of images.
-        damaged: an image that can't be decoded is an `error`, or is left out and listed (`skip`).
-        overwrite: replace a packed data set that is already there.
-    """
-
-    limits: ShardLimits = field(default_factory=ShardLimits)
-    order: Literal["shuffled", "as_is"] = "shuffled"
-    seed: int = 0
-    damaged: Literal["error", "skip"] = "error"
-    overwrite: bool = False
-
-
-@dataclass(frozen=True)
-class PackedSplit:
-    """What was written of one split.
-
-    Attributes:
-        samples: how many.
-        labels: samples by class index; empty where none has a label.
-        shards: in order.
-    """
-
-    samples: int
-    labels: tuple[int, ...]
-    shards: tuple[Shard, ...]
-
-
-@dataclass(frozen=True)
 class PackReport:
     """What was written.
 
     Attributes:
-        out: the folder.
+        out: the folder or URL.
         classes: class names in index order.
         splits: by name.
         notes: what was left out, and other things to know.
     """
 
-    out: Path
+    out: str
     classes: tuple[str, ...]
     splits: Mapping[SplitName, PackedSplit]
     notes: tuple[str, ...]
@@ -85,20 +55,23 @@ def pack_splits(
     test: Reader | None = None,
     keep_truth: bool = False,
     source: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
     options: PackOptions | None = None,
     progress: Progress | None = None,
 ) -> PackReport:
     """Write readers as WebDataset shards: `labeled-00000.tar` and so on, `classes.txt` and `dataset.json`.
 
-    The same readers and options give the same bytes. The folder appears when it is complete.
+    The same readers and options give the same bytes. A folder appears when it is complete; in a store `dataset.json`
+    comes last. What was killed is gone on with, shard by shard, when it is called again with the same arguments.
 
     Args:
-        out: the folder to make.
+        out: the folder to make, or the URL of a place in a store.
         labeled: every image has a label.
         unlabeled: labels are dropped unless `keep_truth` is set.
         test: every image has a label.
         keep_truth: keep the labels of unlabeled images, for diagnostics.
         source: where the images come from, for `dataset.json`.
+        notes: on what was left out before.
         options: how.
         progress: told how far it is.
 
@@ -109,60 +82,61 @@ def pack_splits(
     options = options or PackOptions()
     readers = _readers(labeled, unlabeled, test, keep_truth)
     classes = _classes(readers)
-    job = _Job(sum(map(len, readers.values())), options, progress)
-    with new_folder(Path(out), marker=MARKER, overwrite=options.overwrite) as folder:
-        splits = {name: job.write(folder, name, reader) for name, reader in readers.items()}
-        report = PackReport(Path(out), classes, splits, tuple(dict.fromkeys(job.notes)))
+    count = _Count(sum(map(len, readers.values())), progress)
+    with new_output(out, overwrite=options.overwrite) as output:
+        journal = Journal(output.folder, _identity(readers, options), restart=options.overwrite)
+        packer = SplitPacker(output, journal, options, count.add)
+        splits = {name: packer.write(name, reader, _NAMES.index(name)) for name, reader in readers.items()}
+        report = PackReport(str(out), classes, splits, tuple(dict.fromkeys([*notes, *packer.notes])))
         if classes:
-            (folder / "classes.txt").write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
-        (folder / MARKER).write_text(_description(report, options, source or {}), encoding="utf-8")
+            _write(output, "classes.txt", "".join(f"{name}\n" for name in classes))
+        _write(output, MARKER, _description(report, options, source or {}))
     return report
 
 
+def new_output(out: Path | str, *, overwrite: bool) -> AbstractContextManager[Output]:
+    """Where a packed data set is written to: a folder, or a place in a store."""
+    folder = local_folder(out)
+    if folder is None:
+        return new_remote(str(out), overwrite=overwrite, journal=JOURNAL)
+    return new_folder(folder, marker=MARKER, overwrite=overwrite, journal=JOURNAL)
+
+
+def check_output(out: Path | str, *, overwrite: bool) -> None:
+    """Check that a folder may be written, before time is taken to read what goes into it.
+
+    Raises:
+        OutputExistsError, UserError: it may not.
+    """
+    folder = local_folder(out)
+    if folder is not None:
+        check_free(folder, marker=MARKER, overwrite=overwrite)
+
+
 @dataclass
-class _Job:
-    """Counts samples over all splits and gathers what the user should know."""
+class _Count:
+    """Samples done, over all splits."""
 
     total: int
-    options: PackOptions
     progress: Progress | None
-    notes: list[str] = field(default_factory=list)
     done: int = 0
 
-    def write(self, folder: Path, split: SplitName, reader: Reader) -> PackedSplit:
-        """One split."""
-        written: list[int] = []
-        shards = write_shards(folder, split, self._samples(split, reader, written), self.options.limits)
-        if not written:
-            raise DataError(f"{split}: not one image could be decoded; the first problem: {self.notes[-1]}")
-        self.notes += reader.notes
-        labels = reader.labels[written]
-        counts = np.bincount(labels[labels != UNKNOWN], minlength=len(reader.classes))
-        return PackedSplit(len(written), tuple(counts.tolist()) if counts.any() else (), tuple(shards))
-
-    def _samples(self, split: SplitName, reader: Reader, written: list[int]) -> Iterator[Members]:
-        for number in _order(split, len(reader), self.options):
-            try:
-                members = encode(number, reader.read(number))
-            except DataError as error:
-                if self.options.damaged == "error":
-                    raise DataError(f"{split}: {error} (or leave out what is damaged with --skip-damaged)") from error
-                self.notes.append(f"{split}: left out: {error}")
-            else:
-                written.append(number)
-                yield members
-            self.done += 1
-            if self.progress is not None:
-                self.progress(self.done, self.total)
+    def add(self, samples: int) -> None:
+        self.done += samples
+        if samples and self.progress is not None:
+            self.progress(self.done, self.total)
 
 
-def _order(split: SplitName, count: int, options: PackOptions) -> list[int]:
-    if options.order == "as_is":
-        return list(range(count))
-    # A stream of its own for each split: adding a test split must not reorder the labeled one.
-    seed = np.random.SeedSequence([options.seed, _NAMES.index(split)])
-    order: list[int] = np.random.default_rng(seed).permutation(count).tolist()
-    return order
+def _identity(readers: Mapping[SplitName, Reader], options: PackOptions) -> str:
+    """What the bytes of the shards depend on."""
+    splits = [text for name, reader in readers.items() for text in (name, reader.digest)]
+    return digest(repr((FORMAT_VERSION, options.limits, options.order, options.seed)), *splits)
+
+
+def _write(output: Output, name: str, text: str) -> None:
+    file = output.folder / name
+    file.write_text(text, encoding="utf-8")
+    output.add(file)
 
 
 def _readers(
@@ -198,9 +172,9 @@ def _classes(readers: Mapping[SplitName, Reader]) -> tuple[str, ...]:
     unfit = next((n for n in classes if n != n.strip() or len(n.splitlines()) != 1 or n.startswith("[")), None)
     if unfit is not None:
         raise DataError(f"class name {unfit!r} doesn't fit on a line of classes.txt; rename it")
-    twice = next((name for name in classes if classes.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"class name {twice!r} occurs more than once; class names must differ")
+    twice = [name for name, count in Counter(classes).items() if count > 1]
+    if twice:
+        raise DataError(f"class name {twice[0]!r} occurs more than once; class names must differ")
     return classes
 
 

@@ -16,6 +16,10 @@ from mplframe.errors import DataError, UserError
 
 PaperSplit = Literal["cifar10-4k", "svhn-1k"]
 Amount = int | float
+"""A number of images, or a fraction below 1 of them."""
+
+Choice = Literal["stratified", "in-order"]
+"""At random with each class alike, or the first ones; what is held out comes before what is labeled."""
 
 
 @dataclass(frozen=True)
@@ -50,27 +54,41 @@ def paper_split(source: Source, name: PaperSplit) -> Parts:
     return Parts(Subset(everything, split.labeled), Subset(everything, split.unlabeled), source.test)
 
 
-def divide(source: Source, *, labeled: int | None, test: Amount | None, seed: int) -> Parts:
-    """Divide a source at random, each class alike.
+def divide(
+    source: Source,
+    *,
+    split: PaperSplit | None = None,
+    labeled: Amount | None = None,
+    test: Amount | None = None,
+    choice: Choice = "stratified",
+    seed: int = 0,
+) -> Parts:
+    """Divide a source.
 
     Args:
-        source: what is divided. Images without a label and SVHN's extra images become unlabeled.
-        labeled: how many training images stay labeled, the rest becoming unlabeled; None keeps all labels.
-        test: how many training images are held out, or which fraction; None takes the source's own test images.
-        seed: of the choices. The test images don't depend on how many are labeled.
+        source: what is divided. Images without a label and extra ones become unlabeled.
+        split: a split of the papers, in file order; excludes `labeled` and `test`.
+        labeled: training images that stay labeled, the rest becoming unlabeled; None keeps all labels.
+        test: training images that are held out; None takes the source's own test images.
+        choice: how both are chosen.
+        seed: of the choice. The test images don't depend on how many are labeled.
 
     Raises:
-        UserError: `test` is given though the source has test images of its own.
+        UserError: settings contradict each other, or `test` is given though the source has test images of its own.
         DataError: a class has too few images.
     """
+    if split is not None:
+        if labeled is not None or test is not None:
+            raise UserError(f"the split {split} says what is labeled and what is test; leave `labels` and `test` unset")
+        return paper_split(source, split)
     if test is not None and source.test is not None:
         raise UserError(
             f"this {source.format} data set has {len(source.test):,} test images of its own; leave `test` unset"
         )
-    held_out = np.empty(0, dtype=np.int64) if test is None else choose(source.train, test, seed)
     left = source.train.labels.copy()
+    held_out = np.empty(0, dtype=np.int64) if test is None else hold_out_of(left, test, choice, seed)
     left[held_out] = UNKNOWN
-    chosen = np.flatnonzero(left != UNKNOWN) if labeled is None else stratified_count(left, labeled, seed)
+    chosen = np.flatnonzero(left != UNKNOWN) if labeled is None else choose(left, labeled, choice, seed)
     others = _unlabeled(source, Subset(source.train, rest(len(left), held_out, chosen)))
     return Parts(
         labeled=Subset(source.train, chosen) if len(chosen) else None,
@@ -85,20 +103,39 @@ def hold_out(reader: Reader, amount: Amount, seed: int) -> tuple[Reader, Reader]
     Raises:
         DataError: a class has too few images.
     """
-    chosen = choose(reader, amount, seed)
+    chosen = hold_out_of(reader.labels, amount, "stratified", seed)
     return Subset(reader, rest(len(reader), chosen)), Subset(reader, chosen)
 
 
-def choose(reader: Reader, amount: Amount, seed: int) -> Indices:
-    """[M] numbers of images to hold out: a count shared equally by the classes, or a fraction of each class.
+def choose(labels: Indices, amount: Amount, choice: Choice, seed: int) -> Indices:
+    """[M] numbers of labeled images: `amount` of them in all, or that fraction.
+
+    Args:
+        labels: [N] class indices; images with a negative label are never chosen.
+        amount: how many.
+        choice: how.
+        seed: of a random choice.
 
     Raises:
-        DataError: a class has too few images, or would be left with none.
+        DataError: there are too few, or a class has too few.
     """
-    labels = reader.labels
-    if isinstance(amount, float):
-        return stratified_fraction(labels, amount, seed)
-    chosen = stratified_count(labels, amount, seed)
+    if choice == "stratified":
+        fraction = isinstance(amount, float)
+        return stratified_fraction(labels, amount, seed) if fraction else stratified_count(labels, int(amount), seed)
+    known = np.flatnonzero(labels != UNKNOWN)
+    count = round(amount * len(known)) if isinstance(amount, float) else amount
+    if not 0 < count <= len(known):
+        raise DataError(f"can't choose {amount} of {len(known):,} labeled image(s); choose from 1 to all of them")
+    return known[:count]
+
+
+def hold_out_of(labels: Indices, amount: Amount, choice: Choice, seed: int) -> Indices:
+    """[M] numbers of images to hold out; arguments as of `choose`.
+
+    Raises:
+        DataError: as of `choose`, or a class would be left with none.
+    """
+    chosen = choose(labels, amount, choice, seed)
     emptied = np.setdiff1d(labels[labels >= 0], labels[rest(len(labels), chosen)])
     if len(emptied):
         raise DataError(f"holding out {amount} image(s) would leave none of class {emptied[0]}; hold out fewer")

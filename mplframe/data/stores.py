@@ -1,61 +1,198 @@
-"""Shards on any store that fsspec knows: finding them and reading them safely."""
+"""Files on any store that fsspec knows."""
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import fsspec
-from braceexpand import braceexpand
+from mplframe.data.drivers import is_local, open_store, url_of
+from mplframe.data.retrying import FINAL, TIMEOUT, RangesUnsupportedError, call, read_range, retry
+from mplframe.errors import DataError, MplframeError, UserError
 
-from mplframe.errors import DataError, UserError
+__all__ = [
+    "FINAL", "TIMEOUT", "Info", "RangesUnsupportedError", "StoreError", "Stores", "explained", "info_of", "is_local",
+    "open_store", "read_range", "retry",
+]  # fmt: skip
 
-EXTRAS = {
-    **dict.fromkeys(("s3", "s3a"), "mplframe[s3]"),
-    **dict.fromkeys(("gs", "gcs"), "mplframe[gs]"),
-    **dict.fromkeys(("az", "abfs", "abfss", "adl"), "mplframe[azure]"),
-    **dict.fromkeys(("http", "https"), "mplframe[http]"),
-    "hf": "huggingface_hub",
-}
-"""What to install for a protocol whose driver doesn't come with fsspec."""
+# The first that a store gives tells contents apart.
+_VERSIONS = (
+    "md5Hash", "generation", "VersionId", "ETag", "etag", "blob_id", "Content-MD5", "mtime", "LastModified",
+    "Last-Modified", "last_modified", "created",
+)  # fmt: skip
 
-ATTEMPTS = 8
-FIRST_PAUSE = 0.05
-SMALLEST_RANGE = 64 << 10
-
-# Trying again can't help here. Everything else may be a dropped link: drivers share no class of errors for it.
-FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, ImportError, NotImplementedError, TypeError, DataError)
-
-Result = TypeVar("Result")
+log = logging.getLogger(__name__)
 
 
-class RangesUnsupportedError(OSError):
-    """The store answered a request for a range of bytes with something longer."""
+class StoreError(UserError):
+    """A store that can't be reached or refuses; says nothing about the data in it."""
 
 
-def open_store(url: str, storage_options: Mapping[str, Any] | None = None) -> tuple[Any, str]:
-    """The fsspec filesystem of a URL, and the path on it.
+class Info(NamedTuple):
+    """What a store says of a file: its size in bytes, or None, and what changes with its content, or nothing."""
 
-    Raises:
-        UserError: the protocol isn't known, its driver isn't installed (names what to install), or refuses the options.
+    size: int | None
+    version: str
+
+
+def info_of(said: Mapping[str, Any]) -> Info:
+    """What a driver's details of a file amount to, the same for a file in a listing and alone."""
+    version = next((f"{key}={_plain(said[key])}" for key in _VERSIONS if said.get(key)), "")
+    size = said.get("size")
+    return Info(None if size is None else int(size), version)
+
+
+def _plain(value: Any) -> str:
+    # Drivers quote tags, and say times as numbers, in one place and not in the other.
+    if isinstance(value, datetime):
+        value = value.timestamp()
+    return f"{value:.6f}" if isinstance(value, float) else str(value).strip('"')
+
+
+class Stores:
+    """Requests to the stores of some URLs.
+
+    fsspec's asynchronous filesystems can't be used after a fork, so each process opens its own, when it first needs it.
+
+    Args:
+        options: handed to the drivers.
+        timeout: seconds that one request may take before it is tried again.
+        ranges: whether stores that aren't local give ranges of bytes; None finds it out.
     """
-    protocol = fsspec.utils.get_protocol(url)
-    try:
-        fs, path = fsspec.url_to_fs(url, **(storage_options or {}))
-    except ImportError as error:
-        extra = EXTRAS.get(protocol, "the fsspec driver of it")
-        raise UserError(f"{url}: no driver for {protocol}:// is installed; pip install '{extra}' ({error})") from error
-    except Exception as error:  # a driver's constructor may raise anything
-        raise UserError(f"{url} can't be opened: {error}; check the URL and data.storage_options") from error
-    return fs, path
 
+    def __init__(
+        self, options: Mapping[str, Any] | None = None, *, timeout: float = TIMEOUT, ranges: bool | None = None
+    ) -> None:
+        self.options, self.timeout = dict(options or {}), timeout
+        self._ranges: dict[str, bool | None] = defaultdict(lambda: ranges)
+        self._asking = threading.Lock()
+        self._opened: dict[tuple[int, str], tuple[Any, str]] = {}
+        self._lock = threading.Lock()
 
-def is_local(fs: Any) -> bool:
-    """Whether paths on this filesystem can be opened as they are."""
-    return "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
+    def open(self, url: str) -> tuple[Any, str]:
+        """The filesystem of a URL, and the path on it; files of one folder share a filesystem.
+
+        Raises:
+            UserError: as `open_store`.
+        """
+        folder, _, name = url.rpartition("/")
+        alone = "::" in url or "?" in url or not folder
+        with self._lock:
+            for key in ((os.getpid(), url), (os.getpid(), folder)):
+                if key in self._opened:
+                    fs, path = self._opened[key]
+                    return fs, path if key[1] == url else path + name
+            fs, path = open_store(url, self.options)
+            if alone or not path.endswith(f"/{name}"):
+                self._opened[os.getpid(), url] = fs, path
+            else:
+                self._opened[os.getpid(), folder] = fs, path.removesuffix(name)
+        return fs, path
+
+    def local_path(self, url: str) -> str | None:
+        """The path of a file that can be opened as it is; None of any other."""
+        fs, path = self.open(url)
+        return path if is_local(fs) else None
+
+    def has_ranges(self, url: str) -> bool:
+        """Whether the store of a file gives ranges of bytes; it is asked once.
+
+        Raises:
+            FileNotFoundError: there is no such file; or what the driver raises.
+        """
+        if self.local_path(url) is not None:
+            return True
+        host = "/".join(url.split("/")[:3])
+        with self._asking:
+            if self._ranges[host] is None:
+                try:
+                    self.read_range(url, 0, 1)
+                    self._ranges[host] = True
+                except RangesUnsupportedError:
+                    log.info("%s gives no ranges of bytes: shards are fetched whole, one stream each", host)
+                    self._ranges[host] = False
+            return bool(self._ranges[host])
+
+    def info(self, url: str) -> Info:
+        """What the store says of a file now.
+
+        Raises:
+            FileNotFoundError: there is none; or what the driver raises.
+        """
+        fs, path = self.open(url)
+
+        def attempt() -> Info:
+            fs.invalidate_cache(path)
+            try:
+                return info_of(call(fs, "info", path, timeout=self.timeout))
+            except FileNotFoundError as error:
+                raise _cause(fs, error) from error
+
+        return retry(attempt)
+
+    def glob(self, url: str) -> list[tuple[str, Info | None]]:
+        """The files that a pattern matches, sorted, with what the listing tells of them.
+
+        Raises:
+            OSError: or what the driver raises.
+        """
+        fs, path = self.open(url)
+        fs.invalidate_cache()
+        found = retry(lambda: call(fs, "glob", path, timeout=self.timeout, detail=True))
+        files = [(name, entry) for name, entry in sorted(found.items()) if entry["type"] == "file"]
+        if is_local(fs):
+            return [(name, None) for name, _ in files]
+        infos = ((url_of(fs, name, url), info_of(entry)) for name, entry in files)
+        return [(name, info if info.size is not None else None) for name, info in infos]
+
+    def folder(self, url: str) -> dict[str, Info]:
+        """What lies beside a file, by URL's last part; the sizes may be missing.
+
+        Raises:
+            OSError: or what the driver raises, where the store doesn't list folders.
+        """
+        fs, path = self.open(url)
+        parent = path.rpartition("/")[0]
+        fs.invalidate_cache(parent)
+        found = call(fs, "ls", parent, timeout=self.timeout, detail=True)
+        return {str(entry["name"]).rpartition("/")[2]: info_of(entry) for entry in found if entry["type"] == "file"}
+
+    def read(self, url: str) -> bytes:
+        """The whole of a small file.
+
+        Raises:
+            FileNotFoundError: there is none; or what the driver raises.
+        """
+        fs, path = self.open(url)
+        content: bytes = retry(lambda: call(fs, "cat_file", path, timeout=self.timeout))
+        return content
+
+    def read_range(self, url: str, start: int, end: int) -> bytes:
+        """See the function of this name."""
+        fs, path = self.open(url)
+        return read_range(fs, path, start, end, timeout=self.timeout)
+
+    def download(self, url: str, target: Path, size: int | None) -> None:
+        """Fetch a file as one stream.
+
+        Raises:
+            OSError: or what the driver raises, after the last attempt.
+        """
+        fs, path = self.open(url)
+
+        def attempt() -> None:
+            fs.get_file(path, str(target))
+            came = target.stat().st_size
+            if size is not None and came != size:
+                raise EOFError(f"{path}: {came} of {size} bytes came")
+
+        retry(attempt)
 
 
 @contextmanager
@@ -63,105 +200,31 @@ def explained(url: str) -> Iterator[None]:
     """Turns whatever a storage driver raises into one line about the URL.
 
     Raises:
-        DataError: in place of the driver's error.
+        DataError: there is no such file.
+        StoreError: in place of any other error of a driver.
     """
     try:
         yield
-    except UserError:
+    except MplframeError:
         raise
     except FileNotFoundError as error:
         raise DataError(
             f"{url} doesn't exist; check the URL (mplframe data pack --help shows how to make shards)"
         ) from error
     except PermissionError as error:
-        raise DataError(f"{url}: access refused ({error}); check the credentials and data.storage_options") from error
+        raise StoreError(f"{url}: access refused ({error}); check the credentials and data.storage_options") from error
+    except RangesUnsupportedError as error:
+        raise StoreError(
+            f"{url}: its store gives no ranges of bytes, which data.reader: indexed needs; set data.reader to auto"
+        ) from error
     except Exception as error:  # a driver may raise anything: botocore's and aiohttp's errors extend no common class
         said = str(error) or type(error).__name__
-        raise DataError(f"{url} can't be read: {said}; check the URL, the network and data.storage_options") from error
+        raise StoreError(f"{url} can't be read: {said}; check the URL, the network and data.storage_options") from error
 
 
-def expand(urls: str | Sequence[str], storage_options: Mapping[str, Any] | None = None) -> list[str]:
-    """All shards that some URLs stand for.
-
-    Args:
-        urls: one or several; each may hold brace patterns (`{000..099}`) and globs (`*`, `[0-9]`, `?`).
-
-    Returns:
-        URLs in the order given; those of one glob are sorted. None occurs twice.
-
-    Raises:
-        DataError: a pattern is malformed, matches nothing, or a shard is named twice.
-        UserError: the store's driver is missing.
-    """
-    found: list[str] = []
-    for pattern in [urls] if isinstance(urls, str) else urls:
-        try:
-            spelled = list(braceexpand(pattern))
-        except ValueError as error:
-            raise DataError(
-                f"{pattern}: braces don't match ({error}); write for example shard-{{000..099}}.tar"
-            ) from error
-        for url in spelled:
-            found += _matches(url, storage_options)
-    if not found:
-        raise DataError("an empty list of shards was given; name at least one")
-    if len(set(found)) < len(found):
-        twice = next(url for i, url in enumerate(found) if url in found[:i])
-        raise DataError(f"shard {twice} is named twice; its samples would count double: remove one")
-    return found
-
-
-def _matches(url: str, storage_options: Mapping[str, Any] | None) -> list[str]:
-    # In an http URL a question mark starts the query.
-    magic = "*[" if url.startswith("http") else "*?["
-    if not any(sign in url for sign in magic):
-        return [url]
-    fs, path = open_store(url, storage_options)
-    with explained(url):
-        paths = sorted(fs.glob(path))
-    if not paths:
-        raise DataError(f"{url} matches no file; check the pattern, or make shards: mplframe data pack --help")
-    return [path if is_local(fs) else fs.unstrip_protocol(path) for path in paths]
-
-
-def retry(attempt: Callable[[], Result], *, attempts: int = ATTEMPTS, pause: float = FIRST_PAUSE) -> Result:
-    """What `attempt` returns, trying again with growing pauses (seconds) after an error that may pass."""
-    for failures in range(1, attempts):
-        try:
-            return attempt()
-        except (*FINAL, RangesUnsupportedError):
-            raise
-        except Exception:
-            time.sleep(pause * 2 ** (failures - 1) * (0.5 + random.random()))
-    return attempt()
-
-
-def read_range(fs: Any, path: str, start: int, end: int, *, pause: float = FIRST_PAUSE) -> bytes:
-    """Exactly the bytes `start` to `end` of a file; never fewer.
-
-    After a failure the next request asks for half as much, so that a link that dies after so many bytes still gets
-    through; only failures without progress count as attempts.
-
-    Raises:
-        RangesUnsupportedError: the store ignores ranges.
-        OSError: or what the driver raises, after the last attempt.
-    """
-    parts: list[bytes] = []
-    at, step = start, end - start
-
-    def attempt() -> bytes:
-        nonlocal step
-        stop = min(end, at + step)
-        step = max(SMALLEST_RANGE, step // 2)
-        part: bytes = fs.cat_file(path, start=at, end=stop)
-        if len(part) > stop - at:
-            raise RangesUnsupportedError(f"{path}: asked for {stop - at} bytes, got {len(part)}")
-        if len(part) < stop - at:
-            raise EOFError(f"{path}: asked for {stop - at} bytes at {at}, got {len(part)}")
-        step = stop - at
-        return part
-
-    while at < end:
-        parts.append(retry(attempt, pause=pause))
-        at += len(parts[-1])
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+def _cause(fs: Any, error: FileNotFoundError) -> BaseException:
+    """What really happened: fsspec's HTTP driver says "not found" of every failure."""
+    cause = error.__cause__
+    if cause is None or "http" not in fs.protocol or getattr(cause, "status", None) in {404, 410}:
+        return error
+    return cause

@@ -10,7 +10,7 @@ import torch
 from mplframe.contracts.batch import Samples
 from mplframe.contracts.data import Augmentation, EvaluationBatch, Sample, Split
 from mplframe.data.damaged import usable
-from mplframe.data.fit import FitName, draw_crops, fit, fit_evaluation
+from mplframe.data.fit import FitName, draw_crops, evaluation_shorter, fit, fit_evaluation
 from mplframe.data.order import Order, generator
 from mplframe.data.workers import ordered
 
@@ -141,6 +141,8 @@ def evaluation_batches(
         DataError: a sample is damaged or has the wrong size.
     """
     wanted = range(len(split)) if numbers is None else numbers
+    if fit != "exact":
+        split = split.scaled(evaluation_shorter(size, eval_crop))
 
     def make(start: int) -> EvaluationBatch | None:
         found = usable(split, wanted[start : start + batch_size])

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 
 from mplframe.contracts.batch import UNKNOWN
 from mplframe.contracts.data import DatasetSource, Split, SplitName
+from mplframe.data.access import Access
+from mplframe.data.layout import lay_out
+from mplframe.data.shard_list import Shard, describe, expand
+from mplframe.data.shard_split import ShardSplit
 from mplframe.data.shards import WebDataset
-from mplframe.data.stores import expand
+from mplframe.data.sidecar import sidecar_bytes
+from mplframe.data.stores import StoreError
+from mplframe.data.survey import Survey, damage_text
+from mplframe.data.workers import ordered
 from mplframe.errors import DataError
 
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+WORKERS = 4
+_BATCH = 64
 
 Progress = Callable[[int], None]
-"""Called with the number of samples read so far."""
+"""Called with the number of samples read so far, one call at a time."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,7 @@ class Problem:
         split: where.
         shard: the URL of the shard, or its number in a source that isn't made of shards; empty where the whole split
             is at fault.
-        sample: the number of the sample in its shard; None where it is no single sample.
+        sample: the number of the sample in its shard; None where it has none.
         reason: what is wrong, and with which key.
     """
 
@@ -50,17 +60,19 @@ def verify(source: DatasetSource, progress: Progress | None = None) -> list[Prob
 
 
 def verify_shards(config: WebDataset.Config, progress: Progress | None = None) -> list[Problem]:
-    """Read and decode every sample of every shard; a damaged shard doesn't hide what is wrong with the others.
+    """Read and decode every sample of every shard, several shards at once, whatever is kept of their indexes.
+
+    A shard that can't be read doesn't hide what is wrong with the others.
 
     Raises:
         UserError, DataError: the class names can't be had, or no shard is named.
     """
-    classes = list(WebDataset(config).classes)
+    source = WebDataset(config.model_copy(update={"memory_mb": 0}))
     named = {name: getattr(config, name) for name in SPLITS if getattr(config, name) is not None}
     if not named:
         raise DataError("no shards to verify: set labeled, unlabeled or test to the URL of shards")
-    count = _Count(progress)
-    return [problem for name, urls in named.items() for problem in _shards(config, name, urls, classes, count)]
+    classes, count = len(source.classes), _Count(progress)
+    return [p for name, urls in named.items() for p in _shards(source, name, urls, classes, count)]
 
 
 def out_of_range(label: int, classes: int, labels_required: bool) -> str | None:
@@ -70,53 +82,90 @@ def out_of_range(label: int, classes: int, labels_required: bool) -> str | None:
     return f"label {label} is out of range; with {classes} classes it must be 0 to {classes - 1}"
 
 
-@dataclass
 class _Count:
-    progress: Progress | None
-    done: int = 0
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress, self._done, self._lock = progress, 0, threading.Lock()
 
     def add(self) -> None:
-        self.done += 1
-        if self.progress is not None:
-            self.progress(self.done)
+        with self._lock:
+            self._done += 1
+            if self._progress is not None:
+                self._progress(self._done)
 
 
 def _shards(
-    config: WebDataset.Config, name: SplitName, urls: str | list[str], classes: list[str], count: _Count
+    source: WebDataset, name: SplitName, urls: str | list[str], classes: int, count: _Count
 ) -> Iterator[Problem]:
     try:
-        expanded = expand(urls, config.storage_options)
-    except DataError as error:
+        shards = expand(urls, source.storage.stores)
+    except (DataError, StoreError) as error:
         yield Problem(name, "", None, str(error))
         return
-    for url in expanded:
-        alone: dict[str, Any] = {**dict.fromkeys(SPLITS), name: url, "classes": classes, "memory_mb": 0}
-        for problem in _split(WebDataset(config.model_copy(update=alone)), name, len(classes), count):
-            yield Problem(name, url, problem.sample, problem.reason)
+
+    def check(url: str) -> list[Problem]:
+        try:
+            shard = Shard(url, *(shards[url] or describe(url, source.storage.stores)))
+            return list(_shard(source, shard, name, classes, count))
+        except (DataError, StoreError) as error:
+            return [Problem(name, url, None, str(error))]
+
+    for problems in ordered(check, shards, workers=WORKERS, prefetch=WORKERS):
+        yield from problems
+
+
+def _shard(source: WebDataset, shard: Shard, name: SplitName, classes: int, count: _Count) -> Iterator[Problem]:
+    storage = source.storage
+    access = Access([shard], storage.stores, storage.copies)
+    index = storage.indexes.scanned(shard, access.of(shard))
+    beside = storage.indexes.beside(shard, access.of(shard))
+    if beside is not None and sidecar_bytes(beside) != sidecar_bytes(index):
+        yield Problem(name, shard.url, None, "its .idx says otherwise than the shard; make it again or remove it")
+    layout, out = lay_out(index, shard.url, labels_required=name != "unlabeled")
+    yield from (Problem(name, shard.url, None, damage_text(key, shard.url, reason)) for key, reason in out)
+    survey = Survey((len(layout),), (index.size,), ())
+    split = ShardSplit([shard], survey, lambda _: layout, access, source.label_rule(name), memory_bytes=0)
+    for start in range(0, len(layout), _BATCH):
+        numbers = range(start, min(start + _BATCH, len(layout)))
+        for number, reason in _wrong(split, numbers, classes, name, count):
+            yield Problem(name, shard.url, int(layout.samples[number]), reason)
 
 
 def _split(source: DatasetSource, name: SplitName, classes: int, count: _Count) -> Iterator[Problem]:
     try:
         split = source.split(name)
-    except DataError as error:
+    except (DataError, StoreError) as error:
         yield Problem(name, "", None, str(error))
         return
     if split is None:
         return
+    yield from (Problem(name, damage.where, None, damage.reason) for damage in split.damage)
     ends = np.cumsum(split.group_sizes)
-    for number in range(len(split)):
-        reason = _sample(split, number, classes, name != "unlabeled")
+
+    def check(start: int) -> list[tuple[int, str]]:
+        return list(_wrong(split, range(start, min(start + _BATCH, len(split))), classes, name, count))
+
+    for problems in ordered(check, range(0, len(split), _BATCH), workers=WORKERS, prefetch=WORKERS):
+        for number, reason in problems:
+            group = int(np.searchsorted(ends, number, side="right"))
+            first = int(ends[group - 1]) if group else 0
+            yield Problem(name, str(group), number - first, reason)
+
+
+def _wrong(
+    split: Split, numbers: Sequence[int], classes: int, name: SplitName, count: _Count
+) -> Iterator[tuple[int, str]]:
+    """What is wrong with some samples, by their numbers; one by one only where not all can be read."""
+    try:
+        samples = split.read(numbers)
+    except DataError:
+        samples = None
+    for place, number in enumerate(numbers):
+        try:
+            sample = split.read([number])[0] if samples is None else samples[place]
+            wrong = out_of_range(sample.label, classes, name != "unlabeled")
+            reason = None if wrong is None else f"sample {sample.key!r}: {wrong}"
+        except DataError as error:
+            reason = str(error)
         count.add()
         if reason is not None:
-            group = int(np.searchsorted(ends, number, side="right"))
-            start = int(ends[group - 1]) if group else 0
-            yield Problem(name, str(group), number - start, reason)
-
-
-def _sample(split: Split, number: int, classes: int, labels_required: bool) -> str | None:
-    try:
-        (sample,) = split.read([number])
-    except DataError as error:
-        return str(error)
-    wrong = out_of_range(sample.label, classes, labels_required)
-    return None if wrong is None else f"sample {sample.key!r}: {wrong}"
+            yield number, reason

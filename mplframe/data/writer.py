@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import final
 
 from PIL import Image
 from webdataset import TarWriter
@@ -49,35 +51,87 @@ class Shard:
     bytes: int
 
 
-def write_shards(folder: Path, split: str, samples: Iterable[Members], limits: ShardLimits) -> list[Shard]:
-    """Write `<split>-00000.tar` and so on.
+@final
+class ShardWriter:
+    """Writes `<split>-00000.tar` and so on; a shard has its name when it is complete. Leave it through `with`.
 
     Args:
         folder: where to; it exists.
         split: the first part of file names.
-        samples: as `encode` gives them.
         limits: when to begin the next shard.
+        number: of the first shard.
 
     Raises:
         OSError: from writing.
     """
-    shards: list[Shard] = []
-    pending = iter(samples)
-    members = next(pending, None)
-    while members is not None:
-        path = folder / f"{split}-{len(shards):05d}.tar"
-        count = size = 0
-        with _tar(path) as tar:
-            while members is not None and (not count or _fits(count, size + _size(members), limits)):
-                tar.write(members)
-                count, size = count + 1, size + _size(members)
-                members = next(pending, None)
-        shards.append(Shard(path.name, count, path.stat().st_size))
-    return shards
+
+    def __init__(self, folder: Path, split: str, limits: ShardLimits, number: int = 0) -> None:
+        self._folder, self._split, self._limits, self._number = folder, split, limits, number
+        self._open: _OpenShard | None = None
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._open is not None:
+            self._open.close()
+
+    def write(self, members: Members) -> Shard | None:
+        """Add a sample, as `encode` gives it.
+
+        Returns:
+            The shard that had no room for it and is complete now, if there was one.
+        """
+        complete = None
+        if self._open is not None and not self._open.fits(members, self._limits):
+            complete = self.finish()
+        if self._open is None:
+            self._open = _OpenShard(self._folder / f"{self._split}-{self._number:05d}.tar")
+        self._open.write(members)
+        return complete
+
+    def finish(self) -> Shard | None:
+        """Complete the last shard and return it; None where no sample has been written since the one before."""
+        if self._open is None:
+            return None
+        shard = self._open.complete()
+        self._open, self._number = None, self._number + 1
+        return shard
+
+
+@final
+class _OpenShard:
+    """A shard that samples are being added to."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._part = path, path.with_suffix(".part")
+        self._count = self._size = 0
+        self._stream = self._part.open("wb")
+        self._tar = TarWriter(self._stream, encoder=False, mtime=0, user="", group="", mode=0o444)
+
+    def fits(self, members: Members, limits: ShardLimits) -> bool:
+        return self._count < limits.max_count and self._size + _size(members) <= limits.max_bytes
+
+    def write(self, members: Members) -> None:
+        self._tar.write(members)
+        self._count, self._size = self._count + 1, self._size + _size(members)
+
+    def complete(self) -> Shard:
+        self._tar.close()
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        self._stream.close()
+        self._part.replace(self._path)
+        return Shard(self._path.name, self._count, self._path.stat().st_size)
+
+    def close(self) -> None:
+        # Behind a write that failed, closing fails for the same reason.
+        with self._stream, suppress(OSError):
+            self._tar.close()
 
 
 def encode(number: int, record: Record) -> Members:
-    """A record as the files of a sample: the image, and `cls` with the class index where it has one.
+    """A record as the files of a sample: the image, what else it has, and `cls` with the class index if it has one.
 
     Args:
         number: unique in its split.
@@ -92,7 +146,7 @@ def encode(number: int, record: Record) -> Members:
     else:
         payload = encode_png(payload)
     label = {} if record.label is None else {"cls": str(record.label).encode()}
-    return {"__key__": sample_key(number, record.key), record.extension: payload, **label}
+    return {"__key__": sample_key(number, record.key), record.extension: payload, **record.others, **label}
 
 
 def encode_png(image: Images) -> bytes:
@@ -107,16 +161,6 @@ def sample_key(number: int, key: str) -> str:
     return f"{number:08d}-{re.sub('[^A-Za-z0-9_-]+', '-', key)[-60:].strip('-')}"
 
 
-def _fits(count: int, size: int, limits: ShardLimits) -> bool:
-    return count < limits.max_count and size <= limits.max_bytes
-
-
 def _size(members: Members) -> int:
     """Bytes in the tar: a header and padded content for each file."""
     return sum(_BLOCK + -(-len(data) // _BLOCK) * _BLOCK for name, data in members.items() if name != "__key__")
-
-
-@contextmanager
-def _tar(path: Path) -> Iterator[TarWriter]:
-    with path.open("wb") as stream, TarWriter(stream, encoder=False, mtime=0, user="", group="", mode=0o444) as tar:
-        yield tar

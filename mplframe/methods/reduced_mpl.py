@@ -19,7 +19,7 @@ from mplframe.methods.classifier import BatchSizes, classifier_plan
 from mplframe.methods.finetune import FinetuneConfig, finetune_plan
 from mplframe.methods.mpl import MPLStage, StudentConfig, feedback_passes
 from mplframe.methods.settings import BatchConfig, LearnerConfig, make_learner
-from mplframe.models.mlp import MLP
+from mplframe.models.calibration_mlp import CalibrationMLP
 from mplframe.optimizers.adam import Adam
 from mplframe.tasks.labeling import PseudoLabelingConfig, labeling_plans
 
@@ -39,7 +39,7 @@ class LargeTeacherConfig(TrainedConfig):
 class ReducedTeacherConfig(LearnerConfig):
     """The reduced teacher: five layers over distributions, 128 units for CIFAR-10, 512 for ImageNet (appendix E)."""
 
-    network: Annotated[ComponentConfig, Kind("architecture")] = MLP.Config(hidden=(128, 128, 128, 128))
+    network: Annotated[ComponentConfig, Kind("architecture")] = CalibrationMLP.Config()
     optimizer: Annotated[ComponentConfig, Kind("optimizer")] = Adam.Config(lr=1e-4, weight_decay=1e-4)
     schedule: Annotated[ComponentConfig, Kind("schedule")] = ComponentConfig(name="constant")
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from idx_files import write_fashion
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from mplframe.contracts.architecture import ImageSpec
 from mplframe.plugins import Components, discover
 from mplframe.testing import (
     check_architecture,
@@ -35,7 +38,28 @@ BATCH = {"labeled": 6, "unlabeled": 8}
 STAGE = {"steps": 6, "batch": BATCH, "student": {**LEARNER, "ema": 0.9}}
 
 SETTINGS: dict[tuple[str, str], Mapping[str, Any]] = {
+    ("architecture", "calibration_mlp"): {"identity": False},  # the suite feeds images
+    ("architecture", "r2plus1d_18"): {"frames": 2},
     ("architecture", "timm"): {"model": "resnet10t"},
+    ("loss", "fixmatch"): {"threshold": 0.2},
+    ("method", "billion_scale"): {
+        "teacher": {**LEARNER, "steps": 4, "batch": 6},
+        "student": {**LEARNER, "steps": 4, "batch": 8, "accumulate": 2},
+        "pseudo_labels": {"labels": "hard", "select": {"top_p": 2, "top_k": 5}},
+        "finetune": {"steps": 4, "batch": 6},
+    },
+    ("method", "noisy_student"): {
+        "batch": {**BATCH, "accumulate": 2},
+        "teacher": {**LEARNER, "steps": 4},
+        "rounds": [{**LEARNER, "steps": 4}],
+        "pseudo_labels": {"select": {"top_k": 8, "balance": True}},
+    },
+    ("method", "reduced_mpl"): {
+        **STAGE,
+        "batch": {**BATCH, "accumulate": 2},
+        "large": {**LEARNER, "steps": 4, "batch": 6},
+        "finetune": {"steps": 4, "batch": 6},
+    },
     ("method", "mpl"): {
         **STAGE,
         "batch": {**BATCH, "accumulate": 2},
@@ -47,6 +71,10 @@ SETTINGS: dict[tuple[str, str], Mapping[str, Any]] = {
     ("method", "uda"): STAGE,
 }
 """What a component's suite is run with where its defaults don't do, or would take long."""
+
+SMALLEST = ("efficientnet_b0", "r2plus1d_18", "resnet18", "timm")
+LARGE = 5_000_000
+"""Parameters from which only the smallest of a family of networks is built for real."""
 
 OPTIMIZERS: tuple[Mapping[str, Any], ...] = (
     {"name": "sgd", "weight_decay": 1e-2},
@@ -74,6 +102,24 @@ def made(kind: str, name: str, **more: Any) -> Callable[[], Any]:
     return named(kind, {"name": name, **SETTINGS.get((kind, name), {}), **more}, installed())
 
 
+def architecture(name: str, _: Path) -> None:
+    make = made("architecture", name)
+    spec = ImageSpec(size=32, channels=3, classes=10)
+    with torch.device("meta"):
+        network = make().build(spec)
+        logits = network(torch.empty(2, 3, 32, 32))
+    assert logits.shape == (2, 10)
+    # Larger ones are sizes of a class whose smallest goes through the whole suite.
+    if name in SMALLEST or sum(p.numel() for p in network.parameters()) < LARGE:
+        check_architecture(make, spec)
+
+
+def pipeline() -> Iterator[dict[str, Any]]:
+    """What a user's WebDataset pipeline gives."""
+    for i in range(12):
+        yield {"__key__": f"{i:02d}", "npy": np.full((8, 8, 1), 20 * i, np.uint8), "cls": i % 2}
+
+
 def dataset(name: str, folder: Path) -> None:
     if name == "webdataset":
         source = made("dataset", "digits", cache=str(folder))()
@@ -81,6 +127,10 @@ def dataset(name: str, folder: Path) -> None:
         packed = next(folder.glob("datasets/digits-*"))
         urls = {split: f"{packed}/{split}-*.tar" for split in ("labeled", "unlabeled", "test")}
         check_dataset(made("dataset", name, **urls, classes=10, cache=str(folder)))
+    elif name == "pipeline":
+        module = __name__
+        callables = {split: f"{module}:pipeline" for split in ("labeled", "unlabeled", "test")}
+        check_dataset(made("dataset", name, **callables, classes=2, cache=str(folder)))
     elif name == "fashion_mnist":
         write_fashion(folder, train=60, test=20)
         check_dataset(made("dataset", name, root=str(folder), labeled_per_class=2, cache=str(folder)))
@@ -139,7 +189,7 @@ READ: dict[str, Callable[[Path], Sequence[int]] | None] = {
 }
 
 SUITES: dict[str, Callable[[str, Path], None]] = {
-    "architecture": lambda name, _: check_architecture(made("architecture", name)),
+    "architecture": architecture,
     "augmentation": lambda name, _: check_augmentation(made("augmentation", name)),
     "backend": lambda name, _: check_backend(made("backend", name, device="cpu")),
     "dataset": dataset,

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
 from mplframe.contracts.batch import UNKNOWN
-from mplframe.data.readers.base import Images, Labels, Reader, Record
+from mplframe.data.readers.base import Images, Labels, Reader, Record, digest
 from mplframe.errors import DataError
+
+_BATCH = 1024
+"""Images that a digest takes at a time."""
 
 
 @final
@@ -46,6 +50,15 @@ class ArrayReader(Reader):
     @property
     def labels(self) -> Labels:
         return self._labels
+
+    @cached_property
+    def digest(self) -> str:
+        batches = range(0, len(self._images), _BATCH)
+        return digest(
+            repr((self._images.shape, self._classes)),
+            self._labels,
+            *(digest(self._images[at : at + _BATCH]) for at in batches),
+        )
 
     def read(self, index: int) -> Record:
         label = int(self._labels[index])

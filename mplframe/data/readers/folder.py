@@ -4,67 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import final
 
 import numpy as np
 
-from mplframe.contracts.batch import UNKNOWN
-from mplframe.data.decode import IMAGE_EXTENSIONS, decode
-from mplframe.data.readers.base import Labels, Reader, Record
+from mplframe.data.readers.files import SUFFIXES, FileReader, is_image
 from mplframe.errors import DataError, nearest
-
-CONVERTED = frozenset({".gif", ".tif", ".tiff"})
-"""Suffixes of images that training doesn't read as they are: they are decoded and become PNG, without loss."""
-
-SUFFIXES = CONVERTED | {f".{extension}" for extension in IMAGE_EXTENSIONS if extension != "npy"}
-"""Of files that are taken for images, in lower case."""
-
-
-@final
-class FileReader(Reader):
-    """Image files in a given order; their bytes are kept as they are, but for those in `CONVERTED`.
-
-    Args:
-        root: the folder that keys are relative to.
-        files: the images.
-        labels: [N] class indices, or None where nothing is labeled.
-        classes: class names in index order.
-        notes: what was left out.
-    """
-
-    def __init__(
-        self,
-        root: Path,
-        files: Sequence[Path],
-        labels: Labels | None = None,
-        classes: Sequence[str] = (),
-        notes: Sequence[str] = (),
-    ) -> None:
-        self._root = root
-        self._files = files
-        self._labels = np.full(len(files), UNKNOWN, dtype=np.int64) if labels is None else labels
-        self._classes = tuple(classes)
-        self._notes = tuple(notes)
-
-    @property
-    def classes(self) -> Sequence[str]:
-        return self._classes
-
-    @property
-    def labels(self) -> Labels:
-        return self._labels
-
-    @property
-    def notes(self) -> Sequence[str]:
-        return self._notes
-
-    def read(self, index: int) -> Record:
-        path, label = self._files[index], int(self._labels[index])
-        name = path.relative_to(self._root) if path.is_relative_to(self._root) else Path(path.name)
-        key, known = name.with_suffix("").as_posix(), None if label == UNKNOWN else label
-        if path.suffix.lower() in CONVERTED:
-            return Record(key, decode(read_bytes(path), str(path)), "png", known)
-        return Record(key, read_bytes(path), path.suffix[1:].lower(), known)
 
 
 def labeled_folder(root: Path, classes: Sequence[str] | None = None) -> FileReader:
@@ -123,11 +67,6 @@ def image_folder(root: Path) -> FileReader:
     return labeled_folder(root) if folders else unlabeled_folder(root)
 
 
-def is_image(path: Path) -> bool:
-    """Whether a file is taken for an image, by its suffix; hidden files never are."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-
-
 def class_index(name: str, classes: Sequence[str], where: str) -> int:
     """The index of a class name.
 
@@ -139,18 +78,6 @@ def class_index(name: str, classes: Sequence[str], where: str) -> int:
     except ValueError:
         shown = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
         raise DataError(f"{where}: unknown class {name!r}{nearest(name, classes)} (the classes are {shown})") from None
-
-
-def read_bytes(path: Path) -> bytes:
-    """A whole file.
-
-    Raises:
-        DataError: it can't be read.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
 
 
 def entries(root: Path) -> tuple[list[Path], list[Path]]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mplframe.data.readers.arrays import ArrayReader
-from mplframe.data.readers.folder import read_bytes
+from mplframe.data.readers.files import read_bytes
 from mplframe.errors import DataError
 
 _UINT8 = 8

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import final
 
 import numpy as np
 import numpy.typing as npt
 
 from mplframe.contracts.batch import UNKNOWN
-from mplframe.data.readers.base import Labels, Reader, Record
+from mplframe.data.readers.base import Labels, Reader, Record, digest
 from mplframe.errors import DataError
 
 
@@ -35,6 +36,15 @@ class Subset(Reader):
         return self._reader.labels[self._indices]
 
     @property
+    def digest(self) -> str:
+        return digest(self._reader.digest, self._indices)
+
+    @property
+    def groups(self) -> Labels | None:
+        groups = self._reader.groups
+        return None if groups is None else np.unique(groups[self._indices], return_inverse=True)[1]
+
+    @property
     def notes(self) -> Sequence[str]:
         return self._reader.notes
 
@@ -43,6 +53,9 @@ class Subset(Reader):
 
     def read(self, index: int) -> Record:
         return self._reader.read(int(self._indices[index]))
+
+    def origin(self, index: int) -> tuple[str, str]:
+        return self._reader.origin(int(self._indices[index]))
 
 
 @final
@@ -73,14 +86,35 @@ class Chain(Reader):
         return self._labels
 
     @property
+    def digest(self) -> str:
+        return digest(*self._names, *(reader.digest for reader in self._readers))
+
+    @property
+    def groups(self) -> Labels | None:
+        found = [reader.groups for reader in self._readers]
+        if all(groups is None for groups in found):
+            return None
+        # What needs no groups counts as one.
+        parts = [np.zeros(len(r), np.int64) if g is None else g for r, g in zip(self._readers, found, strict=True)]
+        starts = np.cumsum([0, *(int(part.max(initial=-1)) + 1 for part in parts)])
+        return np.concatenate([part + start for part, start in zip(parts, starts, strict=False)])
+
+    @property
     def notes(self) -> Sequence[str]:
         return [note for reader in self._readers for note in reader.notes]
 
     def read(self, index: int) -> Record:
+        part, number = self._place(index)
+        record = self._readers[part].read(number)
+        return replace(record, key=f"{self._names[part]}/{record.key}")
+
+    def origin(self, index: int) -> tuple[str, str]:
+        part, number = self._place(index)
+        return self._readers[part].origin(number)
+
+    def _place(self, index: int) -> tuple[int, int]:
         part = int(np.searchsorted(self._ends, index, side="right"))
-        start = 0 if part == 0 else int(self._ends[part - 1])
-        record = self._readers[part].read(index - start)
-        return Record(f"{self._names[part]}/{record.key}", record.payload, record.extension, record.label)
+        return part, index - (int(self._ends[part - 1]) if part else 0)
 
 
 @final
@@ -99,6 +133,14 @@ class WithoutLabels(Reader):
         return np.full(len(self._reader), UNKNOWN, dtype=np.int64)
 
     @property
+    def digest(self) -> str:
+        return digest("without labels", self._reader.digest)
+
+    @property
+    def groups(self) -> Labels | None:
+        return self._reader.groups
+
+    @property
     def notes(self) -> Sequence[str]:
         return self._reader.notes
 
@@ -106,8 +148,10 @@ class WithoutLabels(Reader):
         return len(self._reader)
 
     def read(self, index: int) -> Record:
-        record = self._reader.read(index)
-        return Record(record.key, record.payload, record.extension, None)
+        return replace(self._reader.read(index), label=None)
+
+    def origin(self, index: int) -> tuple[str, str]:
+        return self._reader.origin(index)
 
 
 def same_classes(name: str, reader: Reader, other_name: str, other: Reader) -> None:

@@ -10,6 +10,9 @@ from PIL import Image
 
 from mplframe.contracts.data import Sample, Split
 
+CONTENT = bytes(range(256)) * 2000
+"""Of a file that stands for a shard where nobody looks inside."""
+
 
 def image(number: int, size: tuple[int, int] = (8, 8), channels: int = 3) -> np.ndarray:
     """[H, W, C] noise that is the number's own."""

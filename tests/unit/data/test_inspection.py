@@ -8,7 +8,7 @@ from PIL import Image
 
 from mplframe.data.contact_sheet import evenly_spaced
 from mplframe.data.index import index_shard
-from mplframe.data.inspection import contact_sheet, inspect, verify, verify_shards
+from mplframe.data.inspection import Sizes, contact_sheet, inspect, verify, verify_shards
 from mplframe.data.pack import PackOptions, ShardLimits, pack_splits
 from mplframe.data.readers.arrays import ArrayReader
 from mplframe.data.shards import WebDataset
@@ -58,6 +58,23 @@ class TestInspect:
         assert test.imbalance == 1.0
         assert test.image_sizes == {(8, 8, 1): 3}
 
+    def test_shards_are_measured(self, packed: Path) -> None:
+        found = inspect(WebDataset(config(packed)), config=config(packed)).splits["unlabeled"]
+        sizes = sorted(path.stat().st_size for path in packed.glob("unlabeled-*.tar"))
+        assert found.shard_bytes == Sizes(sum(sizes), sizes[0], sizes[1], sizes[2])
+        assert inspect(WebDataset(config(packed))).splits["unlabeled"].shard_bytes is None
+        assert Sizes.of([1, 4]).median == 2
+
+    def test_damage_is_shown(self, packed: Path) -> None:
+        shard = packed / "labeled-00001.tar"
+        content = shard.read_bytes()
+        shard.unlink()
+        shard.write_bytes(content[: 2 * 512 + 1024 + 512])  # within the second sample
+        labeled = inspect(WebDataset(config(packed))).splits["labeled"]
+        assert labeled.samples < 6
+        assert {found.where for found in labeled.damage} == {str(shard)}
+        assert "cut short" in labeled.damage[-1].reason
+
     def test_a_bounded_sample(self, packed: Path) -> None:
         labeled = inspect(WebDataset(config(packed)), limit=2).splits["labeled"]
         assert (labeled.samples, labeled.read) == (6, 2)
@@ -103,10 +120,10 @@ class TestVerify:
             shard.write_bytes(content)
         damage(packed / "labeled-00001.tar", 0)
         problems = verify_shards(config(packed))
-        assert [(Path(problem.shard).name, problem.sample) for problem in problems] == [
+        assert list(dict.fromkeys((Path(problem.shard).name, problem.sample) for problem in problems)) == [
             ("labeled-00000.tar", None), ("labeled-00001.tar", 0), ("labeled-00002.tar", None),
         ]  # fmt: skip
-        assert [problem.sample for problem in verify(WebDataset(config(packed)))] == [None]
+        assert {problem.sample for problem in verify(WebDataset(config(packed)))} == {None, 0}
 
     def test_missing_shards(self, packed: Path) -> None:
         problems = verify_shards(config(packed, labeled=str(packed / "nothing-*.tar")))

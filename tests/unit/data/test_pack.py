@@ -225,7 +225,10 @@ class TestSource:
         pixels = [sample.image.tobytes() for split in splits for sample in split.read(range(len(split)))]
         assert len(set(pixels)) == 43
         said = json.loads((tmp_path / "out/dataset.json").read_text())["source"]
-        assert said == {"source": str(source), "format": "numpy", "split": None, "labeled": 6, "test": 0.25}
+        assert said == {
+            "source": str(source), "format": "numpy", "split": None, "labeled": 6, "test": 0.25,
+            "choice": "stratified",
+        }  # fmt: skip
 
     def test_the_test_images_do_not_depend_on_the_labeled_count(self, tmp_path: Path) -> None:
         source = self.arrays(tmp_path / "source", [0, 1] * 20)
@@ -240,7 +243,7 @@ class TestSource:
 
     def test_settings_that_contradict(self, tmp_path: Path) -> None:
         source = self.arrays(tmp_path / "source", [0, 1])
-        with pytest.raises(UserError, match="leave `labeled` and `test` unset"):
+        with pytest.raises(UserError, match="leave `labels` and `test` unset"):
             pack_source(tmp_path / "out", source=source, split="cifar10-4k", labeled=4)
         with pytest.raises(UserError, match="the split svhn-1k is of svhn, the source is numpy"):
             pack_source(tmp_path / "out", source=source, split="svhn-1k")

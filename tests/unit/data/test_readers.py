@@ -20,7 +20,7 @@ from mplframe.data.readers.folder import image_folder, labeled_folder, unlabeled
 from mplframe.data.readers.idx import idx_folder, read_idx
 from mplframe.data.readers.numpy_files import numpy_file
 from mplframe.data.readers.svhn import svhn
-from mplframe.data.readers.table import csv_table
+from mplframe.data.readers.table import table
 from mplframe.data.readers.views import Chain, Subset, WithoutLabels
 from mplframe.errors import DataError, UserError
 
@@ -120,16 +120,16 @@ class TestTable:
         return folder / "list.csv"
 
     def test_names(self, tmp_path: Path) -> None:
-        reader = csv_table(self.table(tmp_path, "\ufeffpath, label\na.png, dog\nsub/b.jpg,cat\nc.png,\n"))
+        reader = table(self.table(tmp_path, "\ufeffpath, label\na.png, dog\nsub/b.jpg,cat\nc.png,\n"))
         assert reader.classes == ("cat", "dog")
         assert reader.labels.tolist() == [1, 0, -1]
         assert reader.read(1).payload == (tmp_path / "sub/b.jpg").read_bytes()
 
     def test_numbers_and_no_labels(self, tmp_path: Path) -> None:
-        reader = csv_table(self.table(tmp_path, "label,path\n3,a.png\n0,c.png\n"))
+        reader = table(self.table(tmp_path, "label,path\n3,a.png\n0,c.png\n"))
         assert reader.classes == ("0", "1", "2", "3")
         assert reader.labels.tolist() == [3, 0]
-        assert csv_table(self.table(tmp_path, "path\na.png\n")).labels.tolist() == [-1]
+        assert table(self.table(tmp_path, "path\na.png\n")).labels.tolist() == [-1]
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -146,18 +146,18 @@ class TestTable:
     )
     def test_errors(self, tmp_path: Path, text: str, message: str) -> None:
         with pytest.raises(DataError, match=message):
-            csv_table(self.table(tmp_path, text))
+            table(self.table(tmp_path, text))
 
     def test_unknown_class_names_the_line(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="line 2: unknown class 'dgo'; did you mean 'dog'"):
-            csv_table(self.table(tmp_path, "path,label\na.png,dgo\n"), ["cat", "dog"])
+            table(self.table(tmp_path, "path,label\na.png,dgo\n"), ["cat", "dog"])
 
     def test_not_text_or_missing(self, tmp_path: Path) -> None:
         (tmp_path / "x.csv").write_bytes(b"path\n\xff\xfe\n")
         with pytest.raises(DataError, match="UTF-8"):
-            csv_table(tmp_path / "x.csv")
+            table(tmp_path / "x.csv")
         with pytest.raises(DataError, match="No such file"):
-            csv_table(tmp_path / "y.csv")
+            table(tmp_path / "y.csv")
 
 
 def idx_bytes(array: np.ndarray) -> bytes:

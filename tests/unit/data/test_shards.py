@@ -11,9 +11,11 @@ import pytest
 import webdataset as wds
 from data_support import encoded, image, write_shards
 
-from mplframe.data.labels import class_names
+from mplframe.data.index import index_shard
+from mplframe.data.labels import class_names, parse_label
 from mplframe.data.memory import Memory
 from mplframe.data.shards import WebDataset
+from mplframe.data.sidecar import write_index
 from mplframe.errors import DataError, UserError
 
 
@@ -69,8 +71,9 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
     samples = split.read(range(20))
     memory = Memory(5 * (192 + 512) + 100)
     for i, sample in enumerate(samples * 2):
-        memory.offer(i % 20, sample)
-    assert [memory.get(i) is not None for i in range(20)] == [True] * 5 + [False] * 15
+        memory.offer(i % 20, None, sample)
+    assert [memory.get(i, None) is not None for i in range(20)] == [True] * 5 + [False] * 15
+    assert memory.get(0, 8) is None
 
 
 def test_kept_samples_are_not_read_again(tmp_path: Path) -> None:
@@ -87,7 +90,7 @@ def test_a_shard_that_changes_in_use_is_noticed(tmp_path: Path) -> None:
     split = dataset(labeled=shards, memory_mb=0).split("labeled")
     assert split is not None
     os.utime(shards[0], (1, 1))
-    with pytest.raises(DataError, match=r"part-000.tar .* was changed while it was in use"):
+    with pytest.raises(DataError, match=r"part-000.tar was changed while it was in use"):
         split.read([0])
     Path(shards[0]).unlink()
     with pytest.raises(DataError, match=r"can't be read any more: No such file"):
@@ -115,6 +118,109 @@ def test_a_remote_dataset_behaves_like_a_local_one(tmp_path: Path, memory_store:
     assert [s.image.tolist() for s in ours.read(range(9))] == [s.image.tolist() for s in theirs.read(range(9))]
     assert remote.classes == tuple("abcdefghij")
     assert len(list((tmp_path / "own" / "shards").glob("*.tar"))) == 2
+    for settings in ({"cache_mb": 0}, {"reader": "sequential"}, {"reader": "indexed"}):
+        cache = tmp_path / "-".join(map(str, settings.values()))
+        other = dataset(labeled=f"{memory_store}/*.tar", cache=str(cache), memory_mb=0, **settings).split("labeled")
+        for numbers in (range(9), [7, 0, 4, 4]):
+            found, wanted = other.read(numbers), theirs.read(numbers)
+            assert [(s.key, s.label, s.image.tolist()) for s in found] == [
+                (s.key, s.label, s.image.tolist()) for s in wanted
+            ]
+        assert (cache / "shards").exists() == ("cache_mb" not in settings)
+
+
+def test_opening_remote_shards_with_indexes_beside_them_fetches_none(tmp_path: Path, memory_store: str) -> None:
+    fs = fsspec.filesystem("memory")
+    for path in sorted((tmp_path / "source").glob("*.tar")):
+        fs.pipe(f"/bucket/{path.name}.idx", write_index(path).read_bytes())
+    split = dataset(labeled=f"{memory_store}/*.tar", cache=str(tmp_path / "own")).split("labeled")
+    assert split.group_sizes == (4, 5)
+    assert not (tmp_path / "own" / "shards").exists()
+    split.read([5])
+    assert len(list((tmp_path / "own" / "shards").glob("*.tar"))) == 1
+
+
+def test_keys_are_known_without_reading(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path, [3, 4])
+    split = dataset(labeled=shards).split("labeled")
+    for shard in shards:
+        Path(shard).unlink()
+    assert [split.key(i) for i in range(7)] == [f"{i:05d}" for i in range(7)]
+
+
+def test_scaled_samples_are_kept_apart(tmp_path: Path) -> None:
+    pixels = np.kron(image(1, (16, 16)), np.ones((16, 16, 1), np.uint8))  # smooth enough for JPEG
+    path = one_shard(tmp_path, {"jpg": encoded(pixels, "JPEG", quality=95), "cls": 1})
+    split = dataset(test=path).split("test")
+    small = split.scaled(64)
+    for _ in range(2):
+        assert split.read([0])[0].image.shape == (256, 256, 3)
+        assert 64 <= small.read([0])[0].image.shape[0] < 256
+    assert small.key(0) == split.key(0)
+    assert len(small) == 1
+
+
+def test_damage_is_left_out_and_told(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path, [5, 6, 4])
+    whole = Path(shards[1]).read_bytes()
+    index = index_shard(Path(shards[1]))
+    Path(shards[1]).write_bytes(whole[: max(at for at, _ in index.members(3).values())])
+    split = dataset(labeled=shards).split("labeled")
+    assert split.group_sizes == (5, 3, 4)
+    assert [sample.key for sample in split.read(range(12))] == [f"{i:05d}" for i in (*range(8), *range(11, 15))]
+    assert split.group_names == shards
+    assert [(one.key, one.where) for one in split.damage] == [("00008", shards[1]), ("", shards[1])]
+    assert split.damage[0].reason.startswith(f"sample '00008' in {shards[1]}: the last sample before the damage")
+    assert split.damage[1].reason.startswith(f"{shards[1]}: cut short")
+    again = dataset(labeled=shards).split("labeled")
+    assert (again.damage, again.group_sizes) == (split.damage, split.group_sizes)
+    found = dataset(labeled=shards).fingerprint()["labeled"]
+    assert (found["samples"], found["bytes"]) == (12, sum(Path(shard).stat().st_size for shard in shards))
+
+
+def test_a_split_with_nothing_usable_is_refused(tmp_path: Path) -> None:
+    wds.TarWriter(str(tmp_path / "empty.tar")).close()
+    with pytest.raises(DataError, match=r"empty.tar: no samples in it; .* nothing else in the labeled split"):
+        dataset(labeled=str(tmp_path / "empty.tar")).split("labeled")
+
+
+def test_samples_without_image_or_label_are_left_out(tmp_path: Path) -> None:
+    path = one_shard(tmp_path, {"png": PIXELS, "cls": 1}, {"png": PIXELS}, {"cls": 1}, {"png": PIXELS, "cls": 2})
+    split = dataset(labeled=path, unlabeled=path).split("labeled")
+    assert [(sample.key, sample.label) for sample in split.read(range(2))] == [("k0", 1), ("k3", 2)]
+    assert sorted(one.key for one in split.damage) == ["k1", "k2"]
+    unlabeled = dataset(unlabeled=path).split("unlabeled")
+    assert [split.key for split in unlabeled.read(range(3))] == ["k0", "k1", "k3"]
+    assert [one.key for one in unlabeled.damage] == ["k2"]
+
+
+def test_img2datasets_layout(tmp_path: Path) -> None:
+    facts = {"url": "http://host/x", "caption": "a dog", "status": "success", "width": 8, "sha256": "ab"}
+    samples = [
+        {"png": PIXELS, "txt": b"a dog", "json": {**facts, "key": str(i), "meta": {"class": f"c{i}"}}} for i in range(2)
+    ]
+    path = one_shard(tmp_path, *samples)
+    unlabeled = dataset(unlabeled=path).split("unlabeled")
+    assert [sample.label for sample in unlabeled.read(range(2))] == [-1, -1]
+    with pytest.raises(DataError, match=r"it has no label; .*data.label_key"):
+        dataset(labeled=path).split("labeled").read([0])
+    named = dataset(labeled=path, classes=["c0", "c1"], label_key="meta.class").split("labeled")
+    assert [sample.label for sample in named.read(range(2))] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "label"),
+    [
+        ({"label": 3}, "label", 3),
+        ({"a": {"b": {"c": "x"}}}, "a.b.c", "x"),
+        ({"a.b": 1, "a": {"b": 2}}, "a.b", 1),
+        ({"a": {"b": 2}}, "a.c", None),
+        ({"a": 2}, "a.c", None),
+        ({"label": 3}, "class", None),
+    ],
+)
+def test_the_key_of_a_label(content: object, key: str, label: object) -> None:
+    assert parse_label("json", json.dumps(content).encode(), "x", key) == label
 
 
 def test_labels_from_json_and_names(tmp_path: Path) -> None:
@@ -145,6 +251,7 @@ def test_unlabeled_samples_keep_what_is_known(tmp_path: Path) -> None:
         ({"png": PIXELS}, r"lacks a label: it has .png, allowed are .cls, .json"),
         ({"cls": 1}, r"lacks an image: it has .cls, allowed are .jpg"),
         ({"v1.png": PIXELS, "cls": 1}, r"lacks an image: it has .cls, .v1.png.*first dot"),
+        ({"png": PIXELS, "json": {"label": 1.5}}, "no usable label .1.5.; write .*data.label_key"),
         ({"png": PIXELS, "json": {"other": 1}}, "it has no label"),
         ({"png": PIXELS, "json": [1]}, "no usable label"),
         ({"png": PIXELS, "json": {"label": True}}, "no usable label"),

@@ -1,61 +1,31 @@
-import hashlib
-import threading
-import warnings
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+import asyncio
+import errno
+import random
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import fsspec
+import aiohttp
 import pytest
+from data_support import CONTENT
+from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
-from mplframe.data import local, stores
-from mplframe.data.local import cache_folder, local_copy
-from mplframe.data.stores import RangesUnsupportedError, expand, open_store, read_range
-from mplframe.errors import DataError, UserError
-
-CONTENT = bytes(range(256)) * 2000
-
-
-@pytest.fixture
-def memory() -> Iterator[MemoryFileSystem]:
-    fs = fsspec.filesystem("memory")
-    yield fs
-    for path in fs.find("/"):
-        fs.rm(path)
-
-
-def test_patterns_expand_in_a_stable_order(tmp_path: Path) -> None:
-    for name in ("b-1.tar", "b-0.tar", "a-1.tar", "note.txt"):
-        (tmp_path / name).touch()
-    at = str(tmp_path)
-    assert expand(f"{at}/*.tar") == [f"{at}/{name}.tar" for name in ("a-1", "b-0", "b-1")]
-    assert expand([f"{at}/b-{{0..1}}.tar", f"file://{at}/a-?.tar"]) == [f"{at}/{n}.tar" for n in ("b-0", "b-1", "a-1")]
-    assert expand("s3://bucket/{000..002}.tar") == [f"s3://bucket/00{i}.tar" for i in range(3)]
-    assert expand("http://host/a.tar?token=1") == ["http://host/a.tar?token=1"]
-
-
-def test_globs_work_on_any_store(memory: MemoryFileSystem) -> None:
-    for name in ("2", "1"):
-        memory.pipe(f"/glob/{name}.tar", b"x")
-    assert expand("memory://glob/*.tar") == ["memory:///glob/1.tar", "memory:///glob/2.tar"]
-
-
-@pytest.mark.parametrize(
-    ("urls", "message"),
-    [
-        ("nothing-here-*.tar", r"nothing-here-\*.tar matches no file; check the pattern"),
-        ([], "empty list of shards"),
-        ("a{0..1.tar", r"braces don't match .*write for example shard-\{000..099\}.tar"),
-        (["a.tar", "b.tar", "a.tar"], "a.tar is named twice"),
-    ],
+from mplframe.data import retrying
+from mplframe.data.local import cache_folder
+from mplframe.data.stores import (
+    Info,
+    RangesUnsupportedError,
+    StoreError,
+    Stores,
+    explained,
+    info_of,
+    open_store,
+    read_range,
+    retry,
 )
-def test_patterns_that_mean_nothing(urls: str | list[str], message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        expand(urls)
+from mplframe.errors import DataError, RunError, UserError
 
 
 def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +68,7 @@ def test_a_dead_link_ends_with_the_drivers_error() -> None:
     store = Flaky(0)
     with pytest.raises(TimeoutError):
         read_range(store, "x", 0, 100, pause=0.0)
-    assert store.calls == stores.ATTEMPTS
+    assert store.calls == retrying.ATTEMPTS
 
 
 def test_ignored_ranges_are_noticed() -> None:
@@ -106,55 +76,6 @@ def test_ignored_ranges_are_noticed() -> None:
     store.cat_file = lambda path, start, end: CONTENT  # type: ignore[method-assign]
     with pytest.raises(RangesUnsupportedError):
         read_range(store, "x", 0, 100, pause=0.0)
-
-
-def test_local_files_are_read_in_place(tmp_path: Path) -> None:
-    file = tmp_path / "a.tar"
-    file.write_bytes(b"x")
-    assert local_copy(str(file), tmp_path / "cache") == file
-    assert local_copy(f"file://{file}", tmp_path / "cache") == file
-    assert not (tmp_path / "cache").exists()
-    with pytest.raises(DataError, match=r"b.tar doesn't exist; check the URL \(mplframe data pack --help"):
-        local_copy(str(tmp_path / "b.tar"), tmp_path)
-
-
-def test_copies_never_meet_and_follow_changes(
-    memory: MemoryFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(local, "CHUNK", 100_000)
-    memory.pipe("/train/000.tar", CONTENT)
-    memory.pipe("/val/000.tar", CONTENT[::-1])
-    train, val = (local_copy(f"memory://{split}/000.tar", tmp_path) for split in ("train", "val"))
-    assert train.read_bytes() == CONTENT
-    assert val.read_bytes() == CONTENT[::-1]
-    inode = train.stat().st_ino
-    assert local_copy("memory://train/000.tar", tmp_path).stat().st_ino == inode
-    memory.pipe("/train/000.tar", CONTENT[1:] + b"!")
-    assert local_copy("memory://train/000.tar", tmp_path).read_bytes() == CONTENT[1:] + b"!"
-    assert not list(tmp_path.rglob("*.part"))
-
-
-def test_a_short_copy_is_never_kept(memory: MemoryFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    memory.pipe("/short/000.tar", CONTENT)
-    monkeypatch.setattr(stores.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(MemoryFileSystem, "cat_file", lambda self, path, start, end: CONTENT[start : end - 1])
-    with pytest.raises(
-        DataError, match=r"memory://short/000.tar can't be read: .*asked for 65536 bytes at 0, got 65535"
-    ):
-        local_copy("memory://short/000.tar", tmp_path)
-    assert not [file for file in tmp_path.rglob("*") if file.is_file() and file.suffix != ".lock"]
-
-
-def test_copying_at_once_fetches_once(
-    memory: MemoryFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    memory.pipe("/once/000.tar", CONTENT)
-    fetched: list[int] = []
-    original = local._fetch
-    monkeypatch.setattr(local, "_fetch", lambda *args: (fetched.append(1), original(*args)))
-    with ThreadPoolExecutor(4) as pool:
-        copies = set(pool.map(lambda _: local_copy("memory://once/000.tar", tmp_path), range(8)))
-    assert len(copies) == len(fetched) == 1
 
 
 def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -166,59 +87,130 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert cache_folder(str(tmp_path / "given")) == tmp_path / "given"
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    """Python's own server, which ignores byte ranges."""
+class StatusError(Exception):
+    """As aiohttp's errors carry the answer of a server."""
 
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def no_ranges(tmp_path: Path) -> Iterator[str]:
-    (tmp_path / "www").mkdir()
-    (tmp_path / "www" / "000.tar").write_bytes(CONTENT)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "www")))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    def __init__(self, status: int) -> None:
+        self.status = status
 
 
-def test_http_without_byte_ranges(no_ranges: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "CHUNK", 100_000)
-    assert local_copy(f"{no_ranges}/000.tar", tmp_path / "cache").read_bytes() == CONTENT
-    with pytest.raises(DataError, match=r"001.tar doesn't exist"):
-        local_copy(f"{no_ranges}/001.tar", tmp_path / "cache")
+@pytest.mark.parametrize(
+    ("error", "calls"),
+    [
+        (ConnectionResetError(), retrying.ATTEMPTS),
+        (StatusError(503), retrying.ATTEMPTS),
+        (StatusError(429), retrying.ATTEMPTS),
+        (StatusError(401), 1),
+        (FileNotFoundError(), 1),
+        (PermissionError(), 1),
+        (OSError(errno.ENOSPC, "full"), 1),
+        (DataError("changed"), 1),
+    ],
+)
+def test_only_what_may_pass_is_tried_again(error: Exception, calls: int) -> None:
+    made: list[int] = []
+
+    def attempt() -> None:
+        made.append(1)
+        raise error
+
+    with pytest.raises(type(error)):
+        retry(attempt, pause=0.0)
+    assert len(made) == calls
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[dict[str, Any]]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of moto, werkzeug and botocore while they start
-        from moto.server import ThreadedMotoServer
-
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        server.start()
-    host, port = server.get_host_and_port()
-    options = {"key": "k", "secret": "s", "client_kwargs": {"endpoint_url": f"http://{host}:{port}"}}
-    fs = fsspec.filesystem("s3", **options)
-    fs.mkdir("bucket")
-    fs.pipe({f"bucket/train/{i:03d}.tar": CONTENT[i:] for i in range(3)})
-    yield options
-    server.stop()
+def test_trying_again_leaves_the_random_numbers_of_a_run_alone() -> None:
+    before = random.getstate()
+    with pytest.raises(TimeoutError):
+        read_range(Flaky(0), "x", 0, 100, pause=0.0)
+    assert random.getstate() == before
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_s3(s3: dict[str, Any], tmp_path: Path) -> None:
-    urls = expand("s3://bucket/train/*.tar", s3)
-    assert urls == [f"s3://bucket/train/{i:03d}.tar" for i in range(3)]
-    for i, url in enumerate(urls):
-        copy = local_copy(url, tmp_path, s3)
-        assert hashlib.sha256(copy.read_bytes()).digest() == hashlib.sha256(CONTENT[i:]).digest()
-        assert local_copy(url, tmp_path, s3) == copy
-    with pytest.raises(DataError, match=r"s3://bucket/train/009.tar doesn't exist"):
-        local_copy("s3://bucket/train/009.tar", tmp_path, s3)
-    with pytest.raises(DataError, match=r"s3://no-such-bucket/\*.tar (doesn't exist|matches no file)"):
-        expand("s3://no-such-bucket/*.tar", s3)
+class Stalling(AsyncFileSystem):
+    """A store whose connections fall silent after `limit` bytes."""
+
+    cachable = False
+
+    async def _cat_file(self, path: str, start: int, end: int, **kwargs: Any) -> bytes:
+        if end - start > 100_000:
+            await asyncio.sleep(60)
+        return CONTENT[start:end]
+
+
+def test_a_request_that_stalls_is_given_up() -> None:
+    begun = time.monotonic()
+    assert read_range(Stalling(), "x", 0, 300_000, pause=0.0, timeout=0.2) == CONTENT[:300_000]
+    assert time.monotonic() - begun < 20
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (FileNotFoundError(), DataError, "doesn't exist; check the URL"),
+        (PermissionError("no key"), StoreError, r"access refused \(no key\); check the credentials"),
+        (TimeoutError(), StoreError, "can't be read: TimeoutError; check the URL, the network"),
+        (RangesUnsupportedError(), StoreError, "no ranges of bytes.*set data.reader to auto"),
+        (DataError("as it is"), DataError, "^as it is$"),
+        (RunError("as it is"), RunError, "^as it is$"),
+    ],
+)
+def test_a_store_that_fails_is_told_from_data_that_are_missing(
+    error: Exception, kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(kind, match=message) as told, explained("s3://bucket/a.tar"):
+        raise error
+    assert isinstance(told.value, DataError) == (kind is DataError)
+
+
+def test_a_version_is_the_same_however_a_driver_writes_it() -> None:
+    assert info_of({"size": 3, "ETag": '"abc"'}) == info_of({"size": 3, "ETag": "abc"}) == Info(3, "ETag=abc")
+    now = datetime(2024, 5, 1, tzinfo=UTC)
+    assert info_of({"size": 3, "created": now}) == info_of({"size": 3, "created": now.timestamp()})
+    assert info_of({"size": None}) == Info(None, "")
+
+
+def test_files_of_one_folder_share_a_filesystem(tmp_path: Path) -> None:
+    at = Stores()
+    (fs, path), (other, _) = at.open(f"{tmp_path}/a.tar"), at.open(f"{tmp_path}/b.tar")
+    assert fs is other
+    assert path == at.local_path(f"{tmp_path}/a.tar") == str(tmp_path / "a.tar")
+    assert at.open("memory://bucket/a.tar")[1] == "/bucket/a.tar"
+    assert at.open("memory://bucket/b.tar")[1] == "/bucket/b.tar"
+    assert at.local_path("memory://bucket/b.tar") is None
+
+
+def test_whether_a_store_gives_ranges_is_asked_once(memory: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory.pipe("/r/a.tar", CONTENT)
+    assert Stores().has_ranges("memory://r/a.tar")
+    asked: list[int] = []
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", lambda *args, **kwargs: (asked.append(1), CONTENT)[1])
+    at = Stores()
+    assert [at.has_ranges("memory://r/a.tar") for _ in range(3)] == [False] * 3
+    assert len(asked) == 1
+    assert Stores(ranges=True).has_ranges("memory://r/a.tar")
+    assert not Stores(ranges=False).has_ranges("memory://r/a.tar")
+    assert Stores(ranges=False).has_ranges(f"{Path.cwd()}/a.tar")
+
+
+def test_http_waits_for_the_next_bytes_and_not_for_the_whole_file() -> None:
+    fs, _ = open_store("http://host/a.tar", {"client_kwargs": {"headers": {"X": "y"}}})
+    assert fs.client_kwargs["headers"] == {"X": "y"}
+    assert fs.client_kwargs["timeout"].total is None
+    own = aiohttp.ClientTimeout(total=5)
+    assert open_store("http://host/a.tar", {"client_kwargs": {"timeout": own}})[0].client_kwargs["timeout"] is own
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind"),
+    [(None, DataError), (StatusError(404), DataError), (TimeoutError(), StoreError), (StatusError(403), StoreError)],
+)
+def test_only_a_file_that_is_missing_is_called_missing(
+    monkeypatch: pytest.MonkeyPatch, cause: Exception | None, kind: type[Exception]
+) -> None:
+    async def info(self: object, path: str, **options: object) -> None:
+        raise FileNotFoundError(path) from cause
+
+    monkeypatch.setattr("fsspec.implementations.http.HTTPFileSystem._info", info)
+    monkeypatch.setattr(retrying.time, "sleep", lambda seconds: None)
+    with pytest.raises(kind), explained("http://host/a.tar"):
+        Stores().info("http://host/a.tar")

@@ -1,0 +1,99 @@
+"""The verbs of selection: every one is one call into `mplframe.api`. Importing this imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from mplframe.cli.shared import JsonOption, SetOption, answer
+
+
+def label(
+    target: Annotated[Path, typer.Argument(metavar="RUN|CHECKPOINT", help="A run folder or one of its checkpoints.")],
+    images: Annotated[
+        str, typer.Argument(metavar="IMAGES", help="A config file, a packed or plain folder, or the URL of shards.")
+    ],
+    out: Annotated[str, typer.Option("--out", metavar="URL", help="The folder for the scores, on any store.")],
+    split: Annotated[
+        Literal["labeled", "unlabeled", "test"], typer.Option(help="Of a dataset that has several.")
+    ] = "unlabeled",
+    checkpoint: Annotated[str, typer.Option(help="`last` (the newest) or `best`.", metavar="last|best")] = "last",
+    role: Annotated[str | None, typer.Option(help="Which network; by default the one that the run is for.")] = None,
+    top_p: Annotated[int, typer.Option(min=1, help="How many of the most probable classes are kept.")] = 10,
+    distribution: Annotated[
+        Literal["float16", "float32"] | None, typer.Option(help="Keep every class's probability too, in this type.")
+    ] = None,
+    embedding: Annotated[bool, typer.Option(help="Keep embeddings, for `mplframe duplicates`.")] = False,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score images, shard by shard; the same command goes on where it stopped, and shares the work under torchrun."""
+    from mplframe import api
+
+    found = api.label(
+        target,
+        images,
+        out,
+        split=split,
+        checkpoint=checkpoint,
+        role=role,
+        overrides=overrides or [],
+        top_p=top_p,
+        distribution=distribution,
+        embedding=embedding,
+        done=None if as_json else _tell,
+    )
+    answer(found, as_json, lambda: f"{found['shards']} shards scored by the {found['role']} are in {out}")
+
+
+def select(
+    scores: Annotated[str, typer.Argument(metavar="SCORES", help="A folder made by `mplframe label`.")],
+    out: Annotated[str, typer.Option("--out", metavar="FILE", help="The manifest, Parquet, on any store.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting, such as top_k=16000, top_p=10, threshold=0.3."),
+    ] = None,
+    dropped: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Also list every image that wasn't selected, and why.")
+    ] = None,
+    memory_gib: Annotated[float, typer.Option(help="Memory to use, in GiB.")] = 4.0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads to use.")] = 2,
+    scratch: Annotated[str | None, typer.Option(metavar="DIR", help="For what doesn't fit into memory.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Choose images by their scores: threshold, the best of each class, balance; writes a manifest and a report."""
+    from mplframe import api
+    from mplframe.report.selection import selection_table
+    from mplframe.selection.config import ResourceConfig
+
+    resources = ResourceConfig(memory_gib=memory_gib, threads=threads, scratch=scratch)
+    report = api.select(scores, out, overrides=overrides or [], dropped=dropped, resources=resources)
+    answer(report, as_json, lambda: selection_table(report))
+
+
+def duplicates(
+    scores: Annotated[str, typer.Argument(metavar="SCORES", help="Of the unlabeled images, with embeddings.")],
+    test: Annotated[str, typer.Argument(metavar="TEST", help="Scores of the test images, by the same network.")],
+    out: Annotated[str, typer.Option("--out", metavar="FILE", help="The list, Parquet, for `exclude`.")],
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Cosine similarity of a copy.")] = 0.95,
+    threads: Annotated[int, typer.Option(min=1, help="Threads to use.")] = 2,
+    as_json: JsonOption = False,
+) -> None:
+    """Find unlabeled images that are copies of test images; `select --set exclude.copies=FILE` leaves them out."""
+    from mplframe import api
+
+    found = api.duplicates(scores, test, out, threshold=threshold, threads=threads)
+    answer(found, as_json, lambda: f"{found['copies']} copies of test images are listed in {out}")
+
+
+def _tell(done: int, total: int) -> None:
+    typer.echo(f"{done} of {total} shards", err=True)
+
+
+def add_to(app: Any) -> None:
+    """Register the verbs."""
+    app.command(epilog="Example: mplframe label runs/teacher 's3://photos/{000..999}.tar' --out scores/")(label)
+    app.command(epilog="Example: mplframe select scores/ --out best.parquet --set top_p=10 --set top_k=16000")(select)
+    app.command(epilog="Example: mplframe duplicates scores/ test-scores/ --out copies.parquet")(duplicates)

@@ -1,0 +1,38 @@
+"""What the verbs of the command line have in common: arguments, options, and how an answer is shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+ConfigArgument = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as examples/quickstart.yaml.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; may be given often. Wins over the file."),
+]
+ProfileOption = Annotated[
+    str | None, typer.Option("--profile", help="A name below the file's `profiles`, such as smoke.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for programs.")]
+
+
+def answer(data: Any, as_json: bool, text: Callable[[], Any]) -> None:
+    """Write to stdout: `data` as one line of JSON, or what `text` returns, a string or something of rich's."""
+    if as_json:
+        typer.echo(json.dumps(data))
+        return
+    shown = text()
+    if isinstance(shown, str):
+        typer.echo(shown)
+        return
+    from rich.console import Console
+
+    console = Console()
+    # A pipe has no width of its own: nothing there needs wrapping.
+    (console if console.is_terminal else Console(width=200)).print(shown)
