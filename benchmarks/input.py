@@ -5,7 +5,8 @@
 Each step is set beside plain webdataset with torchvision v2 doing the same, and beside the bare JPEG decoder. JPEGs are
 two photographs (scikit-learn's samples) of quality 90; 32-pixel ones are padded, shifted and flipped, larger ones go
 through the Inception crop to 224. The variants of a case take turns in one process; rates are medians over the rounds,
-by wall clock and by CPU time of this process and its workers. S3 is moto in a process of its own, whose time isn't counted.
+by wall clock and by CPU time of this process and its workers. S3 is moto in a process of its own, whose time isn't
+counted.
 """
 
 from __future__ import annotations

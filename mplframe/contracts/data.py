@@ -83,6 +83,10 @@ class Split(ABC):
         """The key of a sample, known without decoding it."""
         return str(index)
 
+    def expect(self, groups: Sequence[int]) -> None:
+        """Told which groups will be read before long: a slow store can begin to fetch them. Returns at once."""
+        return
+
     def scaled(self, shorter: int) -> Split:
         """The same samples for uses that need no detail, such as evaluation: images may be decoded to fewer pixels, as
         long as their shorter side keeps at least `shorter`."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from functools import partial
 from heapq import nlargest
 from typing import final
 
 from mplframe.data.content import Content, Files, Ranges, open_local
+from mplframe.data.parallel import in_the_background
 from mplframe.data.shard_cache import ShardCache
 from mplframe.data.shard_list import Shard
 from mplframe.data.stores import Stores, explained
@@ -35,10 +37,11 @@ class Access:
         self._stores = stores
         self._local = Files(partial(open_local, stores))
         self._ranges = Ranges(stores)
+        self._cache = cache
         self._copies = None if cache is None else Files(cache.open)
         self._bound = 0 if cache is None else cache.bound
-        # Twice, because the labeled and the unlabeled stream are read at once.
-        self._needed = 2 * sum(nlargest(TOGETHER, (shard.size or 0 for shard in shards)))
+        # The labeled and the unlabeled stream are read at once, and each is fetched ahead.
+        self._needed = 4 * sum(nlargest(TOGETHER, (shard.size or 0 for shard in shards)))
         self._roomy = self._needed <= self._bound
         self._warned = False
 
@@ -71,6 +74,16 @@ class Access:
                 "set data.cache_mb to at least %d", self._least_mb,
             )  # fmt: skip
         return self._copies
+
+    def fetch_ahead(self, shards: Sequence[Shard]) -> None:
+        """Begin to fetch copies of shards that will be read before long, where copies are what is read from."""
+        for shard in shards if self._cache is not None and self._roomy else ():
+            if not self.is_local(shard):
+                in_the_background(partial(self._copied, shard))
+
+    def _copied(self, shard: Shard) -> None:
+        assert self._cache is not None
+        os.close(self._cache.open(shard))
 
     @property
     def _least_mb(self) -> int:

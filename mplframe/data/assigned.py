@@ -33,12 +33,12 @@ class AssignedSplit(Split):
             raise ValueError("numbers must ascend")
         self._split, self._numbers, self._targets, self._classes = split, numbers, targets, classes
         owners = np.searchsorted(np.cumsum(split.group_sizes), numbers, side="right")
-        self._sizes = np.unique(owners, return_counts=True)[1].tolist()
+        self._owners, self._sizes = np.unique(owners, return_counts=True)
 
     @property
     def group_sizes(self) -> Sequence[int]:
         """Chosen samples in each group of the split that has any."""
-        return list(self._sizes)
+        return list(self._sizes.tolist())
 
     @property
     def damage(self) -> Sequence[Damage]:
@@ -46,6 +46,9 @@ class AssignedSplit(Split):
 
     def key(self, index: int) -> str:
         return self._split.key(int(self._numbers[index]))
+
+    def expect(self, groups: Sequence[int]) -> None:
+        self._split.expect(self._owners[list(groups)].tolist())
 
     def scaled(self, shorter: int) -> Split:
         return AssignedSplit(self._split.scaled(shorter), self._numbers, self._targets, classes=self._classes)

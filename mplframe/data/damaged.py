@@ -117,6 +117,9 @@ class TolerantSplit(Split):
     def key(self, index: int) -> str:
         return self._split.key(index)
 
+    def expect(self, groups: Sequence[int]) -> None:
+        self._split.expect(groups)
+
     def scaled(self, shorter: int) -> Split:
         return TolerantSplit(self._split.scaled(shorter), self._name, self._damaged)
 

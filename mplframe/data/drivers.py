@@ -18,19 +18,26 @@ EXTRAS = {
 }
 """What to install for a protocol whose driver doesn't come with fsspec."""
 
-STALLED = 60.0
-"""Seconds after which an HTTP connection that stays silent is given up."""
+TIMEOUT = 60.0
+"""Seconds that one request may take."""
 
 
-def open_store(url: str, storage_options: Mapping[str, Any] | None = None) -> tuple[Any, str]:
+def open_store(
+    url: str, storage_options: Mapping[str, Any] | None = None, *, timeout: float = TIMEOUT
+) -> tuple[Any, str]:
     """The fsspec filesystem of a URL, and the path on it.
+
+    Args:
+        url: of a file, folder or pattern.
+        storage_options: handed to the driver.
+        timeout: seconds after which a connection that stays silent is given up, where the options don't say.
 
     Raises:
         UserError: the protocol isn't known, its driver isn't installed (names what to install), or refuses the options.
     """
     protocol = fsspec.utils.get_protocol(url)
     try:
-        fs, path = fsspec.url_to_fs(url, **_with_defaults(protocol, storage_options or {}))
+        fs, path = fsspec.url_to_fs(url, **_with_defaults(protocol, storage_options or {}, timeout))
     except ImportError as error:
         extra = EXTRAS.get(protocol, "the fsspec driver of it")
         raise UserError(f"{url}: no driver for {protocol}:// is installed; pip install '{extra}' ({error})") from error
@@ -39,14 +46,18 @@ def open_store(url: str, storage_options: Mapping[str, Any] | None = None) -> tu
     return fs, path
 
 
-def _with_defaults(protocol: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    if protocol not in {"http", "https"}:
-        return dict(options)
-    from aiohttp import ClientTimeout
+def _with_defaults(protocol: str, options: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+    if protocol in {"s3", "s3a"}:
+        # Trying again is ours: botocore's attempts would multiply with it, and draw from Python's random numbers.
+        config = {"retries": {"max_attempts": 0}, "read_timeout": timeout, "connect_timeout": timeout}
+        return {**options, "config_kwargs": {**config, **options.get("config_kwargs", {})}}
+    if protocol in {"http", "https"}:
+        from aiohttp import ClientTimeout
 
-    # The driver's own limit is five minutes for a whole file, however well it flows.
-    flowing = ClientTimeout(total=None, sock_connect=STALLED, sock_read=STALLED)
-    return {**options, "client_kwargs": {"timeout": flowing, **options.get("client_kwargs", {})}}
+        # The driver's own limit is five minutes for a whole file, however well it flows.
+        flowing = ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout)
+        return {**options, "client_kwargs": {"timeout": flowing, **options.get("client_kwargs", {})}}
+    return dict(options)
 
 
 def is_local(fs: Any) -> bool:

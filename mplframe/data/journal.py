@@ -74,7 +74,7 @@ class Journal:
             left_out: numbers of samples that were left out since the shard before, and why.
             files: its files in the folder.
         """
-        line = {
+        line: dict[str, Any] = {
             "split": split, "shard": asdict(shard), "end": end, "left_out": list(left_out.items()), "files": files,
         }  # fmt: skip
         with self._path.open("a", encoding="utf-8") as file:

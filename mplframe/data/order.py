@@ -55,6 +55,18 @@ class Order:
             start += len(parts[-1])
         return np.concatenate(parts)
 
+    def window(self, position: int) -> tuple[int, int]:
+        """The epoch and the number of the window that a position lies in."""
+        epoch, at = divmod(position, self.samples)
+        return epoch, int(np.searchsorted(self._epoch(epoch)[1], at, side="right"))
+
+    def groups(self, window: tuple[int, int]) -> Numbers:
+        """The groups of a window; behind an epoch's last window comes the next epoch's first."""
+        epoch, number = window
+        if number == len(self._epoch(epoch)[1]):
+            epoch, number = epoch + 1, 0
+        return self._epoch(epoch)[0][number * self._width : (number + 1) * self._width]
+
     def _permuted_groups(self, epoch: int) -> tuple[Numbers, Numbers]:
         """The groups in the epoch's order, and the position within the epoch at which each window ends."""
         groups = generator(self._seed, self._name, "groups", epoch).permutation(len(self._sizes))
@@ -63,7 +75,7 @@ class Order:
         return groups, ends[last]
 
     def _shuffled_window(self, epoch: int, number: int) -> Numbers:
-        groups = self._epoch(epoch)[0][number * self._width : (number + 1) * self._width]
+        groups = self.groups((epoch, number))
         samples = np.concatenate([np.arange(self._starts[g], self._starts[g] + self._sizes[g]) for g in groups])
         generator(self._seed, self._name, "window", epoch, number).shuffle(samples)
         return samples

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
+from queue import SimpleQueue
 from typing import TypeVar
 
 SHARDS = 16
@@ -13,6 +16,9 @@ SHARDS = 16
 
 REQUESTS = 32
 """Requests for parts of shards that are under way at once."""
+
+AHEAD = 4
+"""Shards that are fetched ahead at once."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -28,10 +34,30 @@ def over_ranges(function: Callable[[Item], Result], ranges: Iterable[Item]) -> l
     return _over(function, list(ranges), "ranges", REQUESTS)
 
 
+def in_the_background(work: Callable[[], object]) -> None:
+    """Do something that may as well fail: whoever needs it later will do it again, and meet the error then."""
+    _ahead(os.getpid()).put(work)
+
+
 def _over(function: Callable[[Item], Result], items: list[Item], name: str, threads: int) -> list[Result]:
     if len(items) < 2:
         return [function(item) for item in items]
     return list(_threads(name, threads, os.getpid()).map(function, items))
+
+
+@cache
+def _ahead(process: int) -> SimpleQueue[Callable[[], object]]:
+    todo: SimpleQueue[Callable[[], object]] = SimpleQueue()
+
+    def work() -> None:
+        while True:
+            with suppress(Exception):
+                todo.get()()
+
+    for _ in range(AHEAD):
+        # Daemons: a process that ends doesn't wait for what it won't read.
+        threading.Thread(target=work, name="mplframe-ahead", daemon=True).start()
+    return todo
 
 
 @cache

@@ -10,14 +10,12 @@ from typing import Any, TypeVar
 
 from fsspec.asyn import AsyncFileSystem, sync
 
+from mplframe.data.drivers import TIMEOUT
 from mplframe.errors import FULL, UserError
 
 ATTEMPTS = 8
 FIRST_PAUSE = 0.05
 SMALLEST_RANGE = 64 << 10
-TIMEOUT = 60.0
-"""Seconds that one request may take."""
-
 # Trying again can't help here. Everything else may be a dropped link: drivers share no class of errors for it.
 FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, ImportError, NotImplementedError, TypeError, UserError)
 _PASSING_STATUS = {408, 425, 429}  # of the HTTP answers below 500
@@ -87,4 +85,5 @@ def _is_final(error: Exception) -> bool:
     status = getattr(error, "status", None)
     refused = isinstance(status, int) and 400 <= status < 500 and status not in _PASSING_STATUS
     full = isinstance(error, OSError) and error.errno in (*FULL, errno.EROFS)
-    return refused or full or isinstance(error, (*FINAL, RangesUnsupportedError))
+    nobody = "Credentials" in type(error).__name__  # botocore's: none were found
+    return refused or full or nobody or isinstance(error, (*FINAL, RangesUnsupportedError))

@@ -103,6 +103,9 @@ class ShardSplit(Split):
         owner = int(np.searchsorted(self._ends, index, side="right"))
         return self._layout(owner).keys(np.array([index - self._start(owner)]))[0]
 
+    def expect(self, groups: Sequence[int]) -> None:
+        self._access.fetch_ahead([self._shards[group] for group in groups])
+
     def scaled(self, shorter: int) -> ShardSplit:
         view = copy.copy(self)
         view._shorter = shorter

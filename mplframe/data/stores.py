@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mplframe.data.drivers import is_local, open_store, url_of
-from mplframe.data.retrying import FINAL, TIMEOUT, RangesUnsupportedError, call, read_range, retry
+from mplframe.data.drivers import TIMEOUT, is_local, open_store, url_of
+from mplframe.data.retrying import FINAL, RangesUnsupportedError, call, read_range, retry
 from mplframe.errors import DataError, MplframeError, UserError
 
 __all__ = [
@@ -88,7 +88,7 @@ class Stores:
                 if key in self._opened:
                     fs, path = self._opened[key]
                     return fs, path if key[1] == url else path + name
-            fs, path = open_store(url, self.options)
+            fs, path = open_store(url, self.options, timeout=self.timeout)
             if alone or not path.endswith(f"/{name}"):
                 self._opened[os.getpid(), url] = fs, path
             else:
@@ -192,7 +192,8 @@ class Stores:
             if size is not None and came != size:
                 raise EOFError(f"{path}: {came} of {size} bytes came")
 
-        retry(attempt)
+        # Drivers try parts of a stream again by themselves.
+        retry(attempt, attempts=3)
 
 
 @contextmanager
@@ -217,8 +218,12 @@ def explained(url: str) -> Iterator[None]:
         raise StoreError(
             f"{url}: its store gives no ranges of bytes, which data.reader: indexed needs; set data.reader to auto"
         ) from error
+    except TimeoutError as error:
+        raise StoreError(
+            f"{url} doesn't answer in time (data.timeout); check the network, or set data.timeout to more seconds"
+        ) from error
     except Exception as error:  # a driver may raise anything: botocore's and aiohttp's errors extend no common class
-        said = str(error) or type(error).__name__
+        said = " ".join(str(error).split()) or type(error).__name__
         raise StoreError(f"{url} can't be read: {said}; check the URL, the network and data.storage_options") from error
 
 

@@ -64,6 +64,7 @@ class Stream:
         self._eval_crop = eval_crop
         self._start, self._stop = rank * batch // world, (rank + 1) * batch // world
         self._order = Order(split.group_sizes, seed, name)
+        self._announced: tuple[int, int] | None = None
 
     def epochs(self, step: int) -> float:
         """How often the split has been seen when step `step` (from 0) begins."""
@@ -84,6 +85,7 @@ class Stream:
         # Augmentations may mix rows 2i and 2i + 1, so whole pairs are made even where ranks meet inside one.
         start, stop = self._start - self._start % 2, min(self._batch, self._stop + self._stop % 2)
         at = step * self._batch
+        self._announce(at)
         read = self._split.read(self._order.take(at + start, at + stop).tolist())
         rng = generator(self._seed, self._name, "augmentation", step)
         rows = slice(start, stop)
@@ -96,6 +98,13 @@ class Stream:
             strong = self._augmented(fitted, self._strong, rng, rows)[mine]
         labels = torch.tensor([sample.label for sample in read[mine]], dtype=torch.int64)
         return Samples(weak, strong, labels, _targets(read[mine]))
+
+    def _announce(self, position: int) -> None:
+        """Tell the split what comes after the present window, once for each."""
+        window = self._order.window(position)
+        if window != self._announced:
+            self._announced = window
+            self._split.expect(self._order.groups((window[0], window[1] + 1)).tolist())
 
     @property
     def _crops(self) -> bool:
