@@ -220,7 +220,7 @@ def explained(url: str) -> Iterator[None]:
         ) from error
     except TimeoutError as error:
         raise StoreError(
-            f"{url} doesn't answer in time (data.timeout); check the network, or set data.timeout to more seconds"
+            f"{url} can't be read: no answer in time; check the network, or set data.timeout to more seconds"
         ) from error
     except Exception as error:  # a driver may raise anything: botocore's and aiohttp's errors extend no common class
         said = " ".join(str(error).split()) or type(error).__name__

@@ -129,7 +129,7 @@ def dataset(name: str, folder: Path) -> None:
         check_dataset(made("dataset", name, **urls, classes=10, cache=str(folder)))
     elif name == "pipeline":
         module = __name__
-        callables = {split: f"{module}:pipeline" for split in ("labeled", "unlabeled", "test")}
+        callables = dict.fromkeys(("labeled", "unlabeled", "test"), f"{module}:pipeline")
         check_dataset(made("dataset", name, **callables, classes=2, cache=str(folder)))
     elif name == "fashion_mnist":
         write_fashion(folder, train=60, test=20)
