@@ -31,6 +31,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import fsspec
 import simplejpeg
@@ -41,10 +42,12 @@ import webdataset as wds
 from torch.utils.data import DataLoader
 from torchvision.io import ImageReadMode, decode_jpeg
 
+import mplframe
 from benchmarks.augmentation import jpeg, photographs
 from mplframe.augmentation.crop import Crop
 from mplframe.augmentation.flip import Flip
 from mplframe.augmentation.randaugment import RandAugment
+from mplframe.builders.streams import Streams
 from mplframe.contracts.data import Augmentation
 from mplframe.data.loader import Loader
 from mplframe.data.shard_split import ShardSplit
@@ -252,6 +255,33 @@ def case(size: int, rounds: int) -> list[dict[str, Any]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+WAITS = {"examples/quickstart.yaml": 400, "examples/fashion_mnist.yaml": 120}
+"""Steps by example."""
+
+
+def wait(example: str, steps: int) -> dict[str, Any]:
+    """The share of a stage's time in which training waits for its next batch, as the example is."""
+    asked: list[float] = []
+    given: list[float] = []
+    batches = Streams.batches
+
+    def timed(self: Streams, stage: Any, start: int) -> Iterator[Any]:
+        line = batches(self, stage, start)
+        for _ in range(steps):
+            asked.append(time.perf_counter())
+            batch = next(line)
+            given.append(time.perf_counter())
+            yield batch
+        line.close()  # type: ignore[attr-defined]
+
+    short = [f"method.steps={steps}", "baselines=[]", "method.finetune=null", "evaluation.every=0", "trackers=[jsonl]"]
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(Streams, "batches", timed):
+        mplframe.run(mplframe.load(example, overrides=short), out=folder)
+    # The first batches are waited for whatever comes later.
+    waited = sum(b - a for a, b in zip(asked[5:], given[5:], strict=True))
+    return {"example": example, "steps": steps, "wait": waited / (given[-1] - asked[5])}
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     lines = ["| images | store | what | samples/s | per CPU s |", "|---|---|---|---:|---:|"]
     lines += [
@@ -269,6 +299,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", module="webdataset")
+    waits = [wait(example, steps) for example, steps in WAITS.items()]
+    for found in waits:
+        print(f"{found['example']}: {100 * found['wait']:.2f} % of the time is spent waiting for batches", flush=True)
     rows = []
     for size in arguments.sizes:
         rows += case(size, arguments.rounds)
@@ -276,7 +309,7 @@ def main() -> None:
     if arguments.json:
         versions = {"torch": torch.__version__, "torchvision": torchvision.__version__, "webdataset": wds.__version__}
         settings = {"rounds": arguments.rounds, "machine": platform.machine(), "cores": os.cpu_count(), **versions}
-        arguments.json.write_text(json.dumps({**settings, "results": rows}, indent=1) + "\n")
+        arguments.json.write_text(json.dumps({**settings, "waits": waits, "results": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import tarfile
 from pathlib import Path
@@ -120,6 +121,28 @@ def test_an_image_that_cannot_be_decoded(cli: Cli, config: Path, tmp_path: Path)
     found = cli("data", "verify", config)
     assert found.returncode == 2
     assert "0001" in found.stdout
+
+
+def test_damaged_samples_are_gone_on_without_where_that_is_allowed(cli: Cli, config: Path, tmp_path: Path) -> None:
+    shard(tmp_path / "test.tar", [0, 1, 2], break_image=1)
+    shard(tmp_path / "labeled.tar", [0, 1, None, 2, 7] * 3)
+    whole = (tmp_path / "unlabeled.tar").read_bytes()
+    (tmp_path / "unlabeled.tar").write_bytes(whole[: len(whole) // 2])
+    refused(cli("run", config, "--out", "few", "--set", "input.max_damaged=3"), "max_damaged=3", "data verify")
+    done = cli("run", config, "--out", "out", "--set", "input.max_damaged=20")
+    assert done.returncode == 0, done.stderr
+    listed = [json.loads(line) for line in (tmp_path / "out" / "damaged.jsonl").read_text().splitlines()]
+    found = {(entry["split"], entry["key"]) for entry in listed}
+    assert ("test", "0001") in found  # undecodable
+    assert {("labeled", f"{i:04d}") for i in (2, 7, 12)} <= found  # without label
+    assert {("labeled", f"{i:04d}") for i in (4, 9, 14)} <= found  # of a class that isn't
+    assert any(split == "unlabeled" for split, _ in found)  # cut off
+    assert all(entry["reason"] for entry in listed)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["damaged"] == {split: [s for s, _ in found].count(split) for split in summary["damaged"]}
+    assert sum(summary["damaged"].values()) == len(listed) == len(found)
+    judged = cli("eval", "out", "--json")
+    assert json.loads(judged.stdout)["damaged"] == {"test": 1}
 
 
 def test_a_loss_that_is_not_finite(cli: Cli, config: Path, tmp_path: Path) -> None:
