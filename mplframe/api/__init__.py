@@ -9,6 +9,7 @@ from mplframe.api.datasets import data_index, data_inspect, data_pack, data_prev
 from mplframe.api.runs import plan, run
 from mplframe.api.selecting import duplicates, label, select
 from mplframe.api.trained import Trained, evaluate, load_trained, predict
+from mplframe.api.transfer import transfer
 
 __all__ = [
     "Trained",
@@ -30,4 +31,5 @@ __all__ = [
     "run",
     "schema",
     "select",
+    "transfer",
 ]

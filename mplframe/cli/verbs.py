@@ -12,6 +12,7 @@ import typer
 from mplframe.cli import select as selection
 from mplframe.cli.data import data_app
 from mplframe.cli.shared import ConfigArgument, JsonOption, ProfileOption, SetOption, answer
+from mplframe.cli.transfer import transfer
 from mplframe.errors import MplframeError, UserError
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ config_app = typer.Typer(
 )
 plugins_app = typer.Typer(help="What is installed: list, doctor.", no_args_is_help=True, rich_markup_mode=None)
 selection.add_to(app)
+app.command(epilog="Example: mplframe transfer runs/student birds/")(transfer)
 app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
 app.add_typer(plugins_app, name="plugins")

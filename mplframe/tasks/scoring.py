@@ -93,7 +93,7 @@ def _scored(
 ) -> ScoreBatch:
     images = backend.place(Batch(Samples(batch.images))).labeled.weak
     quiet = nullcontext() if noise is None else seeded(backend.device, noise, "label", batch.numbers[0])
-    with quiet, _embedding(network, wanted=form.embedding is not None) as features:
+    with quiet, embedding(network, wanted=form.embedding is not None) as features:
         logits = predict(network, images, backend, noisy=noise is not None)
     probabilities = logits.softmax(-1).cpu().numpy()
     classes, best = top_classes(probabilities, form.top_p)
@@ -125,8 +125,12 @@ def _last_linear(network: nn.Module) -> nn.Linear:
 
 
 @contextmanager
-def _embedding(network: nn.Module, *, wanted: bool) -> Iterator[list[Tensor]]:
-    """Collects what the last linear layer is given in the block."""
+def embedding(network: nn.Module, *, wanted: bool = True) -> Iterator[list[Tensor]]:
+    """Collects what the last linear layer is given in the block, [N, D] for each forward.
+
+    Raises:
+        UserError: there is no linear layer.
+    """
     found: list[Tensor] = []
     if not wanted:
         yield found

@@ -10,8 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from .conftest import Cli
 
@@ -134,6 +138,30 @@ def test_copies_of_test_images_are_found_and_left_out(cli: Cli, trained: Path) -
     assert json.loads(left.stdout)["dropped"]["copies"] == said["copies"]
     kept = {row["shard"] for row in pq.read_table("best.parquet").to_pylist()}
     assert not any("/test-" in shard for shard in kept)
+
+
+@pytest.mark.parametrize("strength", [None, 0.5])
+def test_features_are_judged_by_a_regression(cli: Cli, trained: Path, strength: float | None) -> None:
+    """Against scikit-learn on the embeddings that `label` writes."""
+    config = trained / "config.yaml"
+    given = [] if strength is None else ["--strength", str(strength)]
+    done = cli("transfer", trained / "run", config, *given, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["labeled"], found["test"]) == (40, 200)
+    if strength is not None:
+        assert found["strength"] == strength
+    arrays = {}
+    for split in ("labeled", "test"):
+        scored = cli("label", trained / "run", config, "--split", split, "--out", f"{split}-scores", "--embedding")
+        assert scored.returncode == 0, scored.stderr
+        table = rows(Path(f"{split}-scores"))
+        arrays[split] = np.array([row["embedding"] for row in table], np.float32), [row["label"] for row in table]
+    regression = make_pipeline(StandardScaler(), LogisticRegression(C=found["strength"], max_iter=2000))
+    regression.fit(*arrays["labeled"])
+    # The embeddings were stored in half precision, which may turn a sample or two.
+    assert found["top1"] == pytest.approx(regression.score(*arrays["test"]), abs=0.011)
+    assert found["top1"] > 0.5
 
 
 @pytest.mark.parametrize(
