@@ -46,7 +46,7 @@ def mplframe_augmentation() -> Components:
 
 @hookimpl
 def mplframe_backend() -> Components:
-    return {"single": "mplframe.backends.single:Single"}
+    return {"ddp": "mplframe.backends.ddp:DataParallel", "single": "mplframe.backends.single:Single"}
 
 
 @hookimpl

@@ -19,6 +19,7 @@ from mplframe.config.yaml12 import dump
 from mplframe.contracts.tracker import Tracker
 from mplframe.engine.compatible import check_identity
 from mplframe.engine.cost import PlanCost, plan_cost
+from mplframe.engine.progress import Progress
 from mplframe.plugins import Components
 from mplframe.report.curves import learning_curves
 
@@ -64,32 +65,49 @@ def run(
     found = installed or components()
     folder = RunFolder(Path(out if out is not None else config.out))
     live = build_run(config, found, folder)
-    with folder.locked():
-        live.open_data()
-        store = CheckpointStore(folder.checkpoints, keep=config.checkpoint.keep)
-        checkpoint = folder.begin(resume, store)
-        if checkpoint is not None:
-            check_identity(checkpoint["identity"], live.identity)
-        live.streams.damaged.keep(folder.damaged)
-        folder.write_text(folder.config, dump(config.dump()))
-        folder.write_json(folder.manifest, _manifest(live, found, command))
-        return _train(live, folder, store, checkpoint)
+    store = CheckpointStore(folder.checkpoints, keep=config.checkpoint.keep)
+    with ExitStack() as stack:
+        stack.callback(live.backend.close)
+        with live.backend.main_first():
+            if live.backend.main:
+                stack.enter_context(folder.locked())
+            live.open_data()
+            checkpoint = _begin(live, folder, store, resume)
+            if live.backend.main:
+                folder.write_text(folder.config, dump(config.dump()))
+                folder.write_json(folder.manifest, _manifest(live, found, command))
+        progress = _train(live, folder, store, checkpoint)
+        return live.backend.on_main(lambda: _end(live, folder, progress))
 
 
-def _train(
-    live: Run, folder: RunFolder, store: CheckpointStore, checkpoint: Mapping[str, Any] | None
-) -> dict[str, Any]:
+def _begin(live: Run, folder: RunFolder, store: CheckpointStore, resume: str) -> dict[str, Any] | None:
+    main = live.backend.main
+    checkpoint = folder.begin(resume, store) if main else folder.follow(resume, store)
+    if checkpoint is not None:
+        check_identity(checkpoint["identity"], live.identity)
+    if main:
+        folder.join_damaged()
+    live.streams.damaged.keep(folder.damaged_seen_by(live.backend.rank))
+    return checkpoint
+
+
+def _train(live: Run, folder: RunFolder, store: CheckpointStore, checkpoint: Mapping[str, Any] | None) -> Progress:
     done = int(checkpoint["progress"]["total"]) if checkpoint else 0
     total = sum(stage.plan.steps for stage in live.training)
     with _opened(live.trackers, folder.path, total, done):
         if checkpoint:
             _tell(live.trackers, f"resuming after step {done} of {total} in {folder.path}")
-        try:
-            progress = live.engine(folder, store).run(checkpoint)
-        finally:
-            live.backend.close()
+        progress = live.engine(folder, store).run(checkpoint)
+        live.backend.barrier()
+        if live.backend.main:
+            folder.join_damaged()
+            live.streams.damaged.keep(folder.damaged)
         if live.streams.damaged.counts:
             _tell(live.trackers, f"went on without damaged samples: {_told(live)}; they are listed in {folder.damaged}")
+    return progress
+
+
+def _end(live: Run, folder: RunFolder, progress: Progress) -> dict[str, Any]:
     summary = _summary(live, progress.results, progress.seconds, progress.images)
     if folder.metrics.exists():
         learning_curves(folder.metrics, folder.curves)

@@ -24,29 +24,34 @@ def inner(a: Tensors, b: Tensors) -> Tensor:
     return torch.stack(products).sum()
 
 
+class LocalConfig(ComponentConfig):
+    """How one process computes.
+
+    Attributes:
+        device: `auto` takes the GPU if there is one; or `cpu`, `cuda`, `cuda:1`.
+        precision: of forwards; parameters and optimizers stay in float32.
+        channels_last: memory format of convolutions, faster on GPUs and often on CPUs.
+        compile: whether networks go through `torch.compile`.
+        threads: CPU threads for torch's own parallelism; None leaves torch's choice.
+        deterministic: demand deterministic algorithms of torch on CUDA as well.
+    """
+
+    device: str = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = False
+    compile: bool = False
+    threads: PositiveInt | None = None
+    deterministic: bool = False
+
+
 @final
 class Single(Backend):
     """Everything in this process."""
 
-    class Config(ComponentConfig):
-        """Settings.
-
-        Attributes:
-            device: `auto` takes the GPU if there is one; or `cpu`, `cuda`, `cuda:1`.
-            precision: of forwards; parameters and optimizers stay in float32.
-            channels_last: memory format of convolutions, faster on GPUs and often on CPUs.
-            compile: whether networks go through `torch.compile`.
-            threads: CPU threads for torch's own parallelism; None leaves torch's choice.
-            deterministic: demand deterministic algorithms of torch on CUDA as well.
-        """
+    class Config(LocalConfig):
+        """How it computes."""
 
         name: Literal["single"] = "single"
-        device: str = "auto"
-        precision: Literal["fp32", "bf16"] = "fp32"
-        channels_last: bool = False
-        compile: bool = False
-        threads: PositiveInt | None = None
-        deterministic: bool = False
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or self.Config()

@@ -8,7 +8,7 @@ from typing import Any
 
 from mplframe.builders.context import Context, image_spec, run_stages
 from mplframe.builders.maker import Maker
-from mplframe.builders.streams import Streams
+from mplframe.builders.streams import Streams, check_shares
 from mplframe.checkpoint.run_folder import RunFolder
 from mplframe.checkpoint.store import CheckpointStore
 from mplframe.config.run import RunConfig
@@ -63,7 +63,9 @@ class Run:
 
         Raises:
             DataError: a split is missing, empty or damaged.
+            UserError: the processes can't share a stage's batches equally.
         """
+        check_shares(self.training, self.backend.world)
         for name in self._split_names():
             self.streams.split(name)
 
@@ -104,7 +106,7 @@ def build_run(config: RunConfig, components: Components, folder: RunFolder | Non
     spec = image_spec(config, source)
     backend: Backend = make("backend", config.backend)
     streams = Streams(config, source, make, backend)
-    trackers = [make("tracker", c) for c in config.trackers]
+    trackers = [make("tracker", c) for c in config.trackers] if backend.main else []
     flag = Flag()
     shared = {
         "backend": backend,

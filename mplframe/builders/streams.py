@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from mplframe.builders.assigned import assigned_split
 from mplframe.builders.maker import Maker
+from mplframe.builders.micro_batches import joined
 from mplframe.config.run import RunConfig
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Batch
@@ -18,7 +19,7 @@ from mplframe.data.loader import Loader
 from mplframe.data.order import generator
 from mplframe.data.stream import Stream, evaluation_batches
 from mplframe.engine.loop import RunStage
-from mplframe.errors import DataError
+from mplframe.errors import DataError, UserError
 from mplframe.tasks.labeling import MANIFEST
 
 
@@ -65,20 +66,10 @@ class Streams:
 
     def batches(self, stage: RunStage, start: int) -> Iterator[Batch]:
         """See `mplframe.engine.loop.Feed`."""
-        streams = stage.plan.streams
-        labeled = self._stream(stage, "labeled", self.split("labeled"))
-        unlabeled = None
-        if streams.unlabeled:
-            unlabeled = self._stream(stage, "unlabeled", self._unlabeled(stage))
-        loader = Loader(
-            labeled,
-            unlabeled,
-            workers=self.config.input.workers,
-            prefetch=self.config.input.prefetch,
-            prefetch_bytes=self.config.input.prefetch_mb << 20,
-            pin=self.backend.device.type == "cuda",
-        )
-        return loader.batches(start, stage.plan.steps)
+        # Processes share each micro-batch, so that it has the samples that it has in one process: batch norms see them.
+        parts = stage.plan.streams.accumulate if self.backend.world > 1 else 1
+        loaders = [self._loader(stage, part, parts) for part in range(parts)]
+        return joined([loader.batches(start, stage.plan.steps) for loader in loaders])
 
     def position(self, stage: RunStage, step: int) -> dict[str, Any]:
         """See `mplframe.engine.loop.Feed`."""
@@ -144,7 +135,25 @@ class Streams:
             self._assigned[stage.name] = assigned_split(split, manifest, len(self.source.classes))
         return self._assigned[stage.name]
 
-    def _stream(self, stage: RunStage, name: Literal["labeled", "unlabeled"], split: Split) -> Stream:
+    def _loader(self, stage: RunStage, part: int, parts: int) -> Loader:
+        """This process's share of one of the parts of each batch."""
+        settings = self.config.input
+        labeled = self._stream(stage, "labeled", self.split("labeled"), part, parts)
+        unlabeled = None
+        if stage.plan.streams.unlabeled:
+            unlabeled = self._stream(stage, "unlabeled", self._unlabeled(stage), part, parts)
+        return Loader(
+            labeled,
+            unlabeled,
+            workers=settings.workers and max(1, settings.workers // parts),
+            prefetch=settings.prefetch,
+            prefetch_bytes=(settings.prefetch_mb << 20) // parts,
+            pin=self.backend.device.type == "cuda",
+        )
+
+    def _stream(
+        self, stage: RunStage, name: Literal["labeled", "unlabeled"], split: Split, part: int, parts: int
+    ) -> Stream:
         settings, streams = self.config.input, stage.plan.streams
         strong: View = "labeled_strong" if name == "labeled" else "strong"
         augmented, fit = name in streams.augmented, self._fit(streams.size)
@@ -160,6 +169,27 @@ class Streams:
             strong=self._strong if augmented else (),
             want_strong=strong in streams.views,
             eval_crop=None if augmented or fit == "exact" else settings.eval_crop,
-            rank=self.backend.rank,
-            world=self.backend.world,
+            rank=part * self.backend.world + self.backend.rank,
+            world=parts * self.backend.world,
         )
+
+
+def check_shares(stages: Sequence[RunStage], world: int) -> None:
+    """See that all processes can have equally many samples of every micro-batch.
+
+    Args:
+        stages: of the run.
+        world: number of processes.
+
+    Raises:
+        UserError: names the stage and the batch.
+    """
+    for stage in stages:
+        streams = stage.plan.streams
+        for name, size in (("labeled", streams.labeled), ("unlabeled", streams.unlabeled)):
+            if size % (streams.accumulate * world):
+                cut = f" in {streams.accumulate} micro-batches" if streams.accumulate > 1 else ""
+                raise UserError(
+                    f"stage {stage.name}: {world} processes can't share {size} {name} samples a step{cut} equally; "
+                    f"set a multiple of {streams.accumulate * world}, or start another number of processes"
+                )

@@ -12,7 +12,7 @@ from typing import Any
 
 from mplframe.checkpoint.files import make_folder, write_atomic
 from mplframe.checkpoint.store import BEST, CheckpointStore, load, save
-from mplframe.errors import CheckpointError, UserError
+from mplframe.errors import CheckpointError, UserError, writing
 
 
 class RunFolder:
@@ -49,7 +49,7 @@ class RunFolder:
             yield
 
     def begin(self, resume: str, store: CheckpointStore) -> dict[str, Any] | None:
-        """What to go on from.
+        """Make the folder ready for a run, and find what it goes on from.
 
         Args:
             resume: `auto` takes the newest whole checkpoint in the folder, if any; `never` removes what an earlier run
@@ -71,10 +71,27 @@ class RunFolder:
                 f"{self.path} holds a finished run; choose another folder (--out DIR), or start over in this one with "
                 "--resume never"
             )
-        if resume == "auto":
-            found = store.newest()
-            return found[1] if found else None
-        return self._from_elsewhere(Path(resume), store)
+        found = self._found(resume, store)
+        if found is not None and resume != "auto":
+            self._adopt(*found, store)
+        return found[1] if found else None
+
+    def follow(self, resume: str, store: CheckpointStore) -> dict[str, Any] | None:
+        """What `begin` has given the main process, for those beside it; leaves the folder as it is."""
+        found = None if resume == "never" else self._found(resume, store)
+        return found[1] if found else None
+
+    def damaged_seen_by(self, rank: int) -> Path:
+        """Where a process lists damaged samples; the main one in `damaged`."""
+        return self.path / f"damaged-{rank}.jsonl" if rank else self.damaged
+
+    def join_damaged(self) -> None:
+        """Move what the other processes have listed into `damaged`."""
+        for part in sorted(self.path.glob("damaged-*.jsonl")):
+            with writing(self.damaged), self.damaged.open("a", encoding="utf-8") as file:
+                # On a line of its own, should the last one be torn.
+                file.write("\n" + part.read_text(encoding="utf-8"))
+            part.unlink()
 
     def write_text(self, path: Path, text: str) -> None:
         """Write a small file atomically."""
@@ -105,13 +122,19 @@ class RunFolder:
         state: Mapping[str, Any] = load(self._artifacts / method / f"{role}.pt")["state"]
         return state
 
-    def _from_elsewhere(self, path: Path, store: CheckpointStore) -> dict[str, Any]:
+    def _found(self, resume: str, store: CheckpointStore) -> tuple[Path, dict[str, Any]] | None:
+        if resume == "auto":
+            return store.newest()
+        path = Path(resume)
         if path.is_dir():
             found = CheckpointStore(path / "checkpoints", keep=1).newest()
             if found is None:
                 raise CheckpointError(f"--resume {path}: there is no whole checkpoint in {path / 'checkpoints'}")
-            path = found[0]
-        payload = load(path)
+            return found
+        return path, load(path)
+
+    def _adopt(self, path: Path, payload: Mapping[str, Any], store: CheckpointStore) -> None:
+        """Take over what belongs to a checkpoint that the user named, and drop what came after it."""
         if "progress" not in payload:
             raise CheckpointError(f"--resume {path}: it holds a network, not a run; give a run folder or a checkpoint")
         total = int(payload["progress"]["total"])
@@ -126,11 +149,10 @@ class RunFolder:
         for later in store.paths():
             if int(later.stem.partition("-")[2]) > total:
                 later.unlink()
-        return payload
 
     def _clear(self) -> None:
         files = (self.config, self.manifest, self.summary, self.metrics, self.damaged, self.curves)
-        for file in (*files, self.checkpoints / BEST):
+        for file in (*files, self.checkpoints / BEST, *self.path.glob("damaged-*.jsonl")):
             file.unlink(missing_ok=True)
         for checkpoint in self.checkpoints.glob("step-*.pt"):
             checkpoint.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -57,6 +58,8 @@ def run(
     loaded = api.load(config, overrides=overrides or [], profile=profile)
     folder = out if out is not None else Path(loaded.out)
     summary = api.run(loaded, out=folder, resume=resume, command=sys.argv)
+    if os.environ.get("RANK", "0") != "0":  # torchrun's other processes would say the same
+        return
     answer(summary, as_json, lambda: summary_table(summary, folder))
 
 

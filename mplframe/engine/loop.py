@@ -53,7 +53,7 @@ class Feed(Protocol):
     """Where the loop gets its batches."""
 
     def batches(self, stage: RunStage, start: int) -> Iterator[Batch]:
-        """Global batches of a stage from step `start` to its end, on the host."""
+        """This process's share of the batches of a stage from step `start` to its end, on the host."""
 
     def position(self, stage: RunStage, step: int) -> dict[str, Any]:
         """Where both streams are after `step` steps, for people who read checkpoints."""
@@ -171,7 +171,7 @@ class Engine:
                 self.backend.mark_step()
                 self._advance(stage, batch)
                 self._when_due(stage, live)
-                if flag.raised and self.progress.step < stage.plan.steps:
+                if any(self.backend.gather(flag.raised)) and self.progress.step < stage.plan.steps:
                     self._save(stage, live)
                     raise Interrupted(
                         f"stopped after step {self.progress.step} of {stage.name}; the same command resumes"
@@ -186,7 +186,8 @@ class Engine:
         progress = self.progress
         progress.step += 1
         progress.total += 1
-        progress.images += len(batch.labeled) + (0 if batch.unlabeled is None else len(batch.unlabeled))
+        own = len(batch.labeled) + (0 if batch.unlabeled is None else len(batch.unlabeled))
+        progress.images += own * self.backend.world
         for tracker in self.trackers:
             tracker.progress(stage.name, progress.step, stage.plan.steps, progress.total)
 
@@ -199,14 +200,15 @@ class Engine:
             self.meter.check(step)
             best = self._evaluate(stage, live)
         if step == steps:
-            self.keep_artifacts(stage, live)
+            self.backend.on_main(lambda: self.keep_artifacts(stage, live))
         if best or Every.due(self.every.save, step, steps):
             self._save(stage, live, best=best)
 
     def _evaluate(self, stage: RunStage, live: Stage) -> bool:
         """Evaluate every network of the stage; whether the main one is the best so far."""
         start = time.perf_counter()
-        results = self.judge(live.networks(self.weights), stage.plan.streams.size)
+        # Every process judges; the main one's numbers count, so that all of them decide alike.
+        results = self.backend.gather(self.judge(live.networks(self.weights), stage.plan.streams.size))[0]
         values = {f"{role}/{name}": value for role, metrics in results.items() for name, value in metrics.items()}
         self._log(stage, "test", values, {"seconds": time.perf_counter() - start})
         self._window = (time.perf_counter(), self.progress.images)
@@ -242,7 +244,7 @@ class Engine:
             "meter": self.meter.state_dict(),
             "rng": rng_state(),
         }
-        self.store.save(self.progress.total, payload, best=best)
+        self.backend.on_main(lambda: self.store.save(self.progress.total, payload, best=best))
 
     def _restore(self, live: Stage, checkpoint: Mapping[str, Any]) -> None:
         restore(live, checkpoint["state"])

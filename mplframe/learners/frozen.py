@@ -98,7 +98,8 @@ class FrozenTeacher(Teacher):
             logits: Tensor = self.module(batch.unlabeled.view(self.labeling.teacher_view))
         logits = logits if logits.dtype == torch.float64 else logits.float()
         own = logits / self.labeling.temperature
-        noise = gumbel(tuple(own.shape), self.seed, "labels", step, micro, self.backend.rank)
+        share = (self.backend.rank, self.backend.world)
+        noise = gumbel(tuple(own.shape), self.seed, "labels", step, micro, 0, share=share)
         labels = self.labeling.labels(own, noise.to(own.device, non_blocking=True))
         counts = confident(logits, self.threshold)
         given = targets(labels, counts, classes=logits.shape[-1], smoothing=self.label_smoothing).to(logits.dtype)

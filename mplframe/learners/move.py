@@ -113,12 +113,16 @@ class Move(StudentStep):
     @property
     def labeled_loss_before(self) -> Tensor:
         assert self._before.loss is not None, UNASKED.format("the loss before the step", "old_loss")
-        return self._before.loss
+        return self._of_all(self._before.loss)
 
     def labeled_loss(self) -> Tensor:
         if "labeled_loss" not in self.metrics:
             self.metrics = self._student.labeled_loss(self._batches, self._step)
-        return self.metrics["labeled_loss"]
+        return self._of_all(self.metrics["labeled_loss"])
 
     def inner(self, a: Tensors, b: Tensors) -> Tensor:
         return self._student.learner.backend.inner(a, b)
+
+    def _of_all(self, loss: Tensor) -> Tensor:
+        """The mean over processes, so that all of them teach the same."""
+        return self._student.learner.backend.reduce((loss,))[0]

@@ -30,8 +30,17 @@ def seeded(device: torch.device, *key: Key) -> Iterator[None]:
         yield
 
 
-def gumbel(shape: tuple[int, ...], *key: Key) -> torch.Tensor:
-    """Standard Gumbel noise, float32, drawn on the host so that it is the same whatever the device."""
+def gumbel(shape: tuple[int, ...], *key: Key, share: tuple[int, int] = (0, 1)) -> torch.Tensor:
+    """Standard Gumbel noise, float32, drawn on the host so that it is the same whatever the device.
+
+    Args:
+        shape: of this process's rows.
+        key: what it is for.
+        share: number of this process, and of all: what is drawn for the rows of all of them is cut like the rows, so
+            that it doesn't depend on how many there are.
+    """
+    (rank, world), rows = share, shape[0]
     generator = torch.Generator().manual_seed(derive(*key))
-    exponential = torch.empty(shape).exponential_(generator=generator)
-    return -exponential.clamp_min(torch.finfo(torch.float32).tiny).log()
+    exponential = torch.empty(rows * world, *shape[1:]).exponential_(generator=generator)
+    mine = exponential[rank * rows : (rank + 1) * rows]
+    return -mine.clamp_min(torch.finfo(torch.float32).tiny).log()

@@ -168,7 +168,7 @@ class NetworkTeacher(Teacher):
     def _pseudo_labels(self, seen: Seen, step: int, micro: int, *, keep: bool) -> PseudoLabels:
         backend = self.learner.backend
         own = seen.logits[self.labeling.teacher_view].detach() / self.labeling.temperature
-        noise = gumbel(tuple(own.shape), self.seed, "labels", step, micro, backend.rank)
+        noise = gumbel(tuple(own.shape), self.seed, "labels", step, micro, 0, share=(backend.rank, backend.world))
         labels = self.labeling.labels(own, noise.to(own.device, non_blocking=True))
         return PseudoLabels(labels, own.float().softmax(-1), seen if keep else None)
 

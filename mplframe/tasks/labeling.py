@@ -55,10 +55,14 @@ def labeling_plans(config: PseudoLabelingConfig, teacher: PlannedNetwork, *, suf
         scores = ScoreFolder(str(context.folder(f"scores{suffix}")), shards=context.split("unlabeled").group_names)
         chosen = config.select.model_copy(update={"distribution": config.labels == "soft"})
         manifest = context.folder(f"selected{suffix}") / MANIFEST
-        report = select(scores, str(manifest), chosen, resources=config.resources)
-        _check_any(report)
-        context.tell(_described(report))
-        return _summary(report)
+
+        def work() -> Mapping[str, Any]:
+            report = select(scores, str(manifest), chosen, resources=config.resources)
+            _check_any(report)
+            context.tell(_described(report))
+            return _summary(report)
+
+        return context.backend.on_main(work)
 
     return [TaskPlan(f"label{suffix}", (teacher,), label), TaskPlan(f"select{suffix}", (), choose)]
 
@@ -92,6 +96,7 @@ def _label(
         share=(context.backend.rank, context.backend.world),
         done=done,
     )
+    context.backend.barrier()
     return {"images": ScoreFolder(str(folder), shards=split.group_names).images, "of": len(split)}
 
 

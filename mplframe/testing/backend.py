@@ -40,6 +40,7 @@ def check_backend(make: Callable[[], Backend], *, tolerance: float = 1e-5) -> No
         _check_prepare(backend)
         _check_place(backend)
         _check_numbers(backend, tolerance)
+        _check_alone(backend)
         _check_steps(backend, tolerance)
         described = backend.describe()
         assert all(isinstance(x, str) for pair in described.items() for x in pair), f"describe gave {described}"
@@ -90,6 +91,12 @@ def _check_numbers(backend: Backend, tolerance: float) -> None:
     assert all(isinstance(value, float) for value in values), f"fetch gave {values}, not floats"
     assert values == [s.double().item() for s in scalars], f"fetch of 1.5, 0.1 (on the host) and 3 gave {values}"
     assert backend.fetch([]) == [], "fetch of nothing gives something"
+
+
+def _check_alone(backend: Backend) -> None:
+    assert backend.main, "the only process isn't the main one"
+    assert backend.gather("own") == ["own"], f"gather gave {backend.gather('own')!r} of one process that gave 'own'"
+    assert backend.on_main(lambda: 3) == 3, "on_main loses what was done"
 
 
 def _copies(tensors: Tensors) -> Tensors:

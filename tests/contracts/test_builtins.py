@@ -204,6 +204,7 @@ SUITES: dict[str, Callable[[str, Path], None]] = {
 }
 
 
+@pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize(("kind", "name"), builtins(), ids=lambda part: part)
 def test_builtin(kind: str, name: str, tmp_path: Path) -> None:
     SUITES[kind](name, tmp_path)

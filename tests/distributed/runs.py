@@ -1,0 +1,57 @@
+"""The runs that are made in one process and in two. No dropout: its numbers are each process's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mplframe
+
+LEARNER: dict[str, Any] = {
+    "network": {"name": "small_cnn", "channels": 4},
+    "optimizer": {"name": "sgd", "lr": 0.05},
+    "clip": 1.0,
+    "ema": 0.9,
+}
+INPUT: dict[str, Any] = {
+    "size": 8,
+    "channels": 1,
+    "weak": [{"name": "crop", "padding": 1}],
+    "strong": [{"name": "crop", "padding": 1}, {"name": "randaugment", "operations": "svhn"}],
+}
+
+
+def mpl(feedback: Any, accumulate: int) -> dict[str, Any]:
+    batch = {"labeled": 12, "unlabeled": 20, "accumulate": accumulate}
+    return {"name": "mpl", "steps": 5, "batch": batch, "teacher": LEARNER, "student": LEARNER, "feedback": feedback}
+
+
+RUNS: dict[str, dict[str, Any]] = {
+    "dot": mpl("dot", 1),
+    "cosine": mpl({"name": "baseline", "inner": "cosine"}, 2),
+    "exact": mpl("exact", 2),
+    "noisy_student": {
+        "name": "noisy_student",
+        "batch": {"labeled": 8, "unlabeled": 16},
+        "teacher": {**LEARNER, "steps": 4},
+        "rounds": [{**LEARNER, "steps": 4}],
+        "pseudo_labels": {"select": {"threshold": 0.0, "top_k": 40, "balance": True}},
+    },
+}
+
+
+def run(name: str, out: Path, *, backend: str, resume: str = "auto") -> dict[str, Any]:
+    """One of the runs; its checkpoints of every third step stay."""
+    config = mplframe.from_dict(
+        {
+            "seed": 3,
+            "data": {"name": "digits", "labeled_per_class": 4},
+            "input": INPUT,
+            "method": RUNS[name],
+            "backend": {"name": backend, "device": "cpu", "threads": 1},
+            "checkpoint": {"every": 3, "keep": 9},
+            "trackers": ["jsonl"],
+            "log_every": 1,
+        }
+    )
+    return mplframe.run(config, out=out, resume=resume)
