@@ -27,10 +27,10 @@ def access(found: list[Shard], mebibytes: int | None, ranges: bool | None, folde
     ("count", "mebibytes", "ranges", "kind"),
     [
         (4, None, True, Ranges),
-        (4, 7, True, Ranges),  # the other stream needs as much
-        (4, 8, True, Files),
-        (TOGETHER + 9, 2 * TOGETHER, True, Files),
-        (TOGETHER + 9, 2 * TOGETHER - 1, True, Ranges),
+        (4, 15, True, Ranges),  # the other stream needs as much, and each is fetched ahead
+        (4, 16, True, Files),
+        (TOGETHER + 9, 4 * TOGETHER, True, Files),
+        (TOGETHER + 9, 4 * TOGETHER - 1, True, Ranges),
         (4, 1, False, Files),
     ],
 )
@@ -55,7 +55,7 @@ def test_local_shards_are_read_in_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mebibytes", [None, 2])
 def test_no_ranges_and_no_room_is_one_clear_error(tmp_path: Path, mebibytes: int | None) -> None:
     found = shards(2, 3 * MIB)
-    with pytest.raises(UserError, match=r"b/0.tar comes only as a whole.*no room.*set data.cache_mb to at least 12"):
+    with pytest.raises(UserError, match=r"b/0.tar comes only as a whole.*no room.*set data.cache_mb to at least 24"):
         access(found, mebibytes, False, tmp_path).of(found[0])
 
 
@@ -67,7 +67,7 @@ def test_fetching_again_and_again_is_told_once(tmp_path: Path, caplog: pytest.Lo
         way.of(found[1])
     assert [record.getMessage() for record in caplog.records] == [
         "the local cache can't hold the shards that are read at once, which will be fetched again and again: "
-        "set data.cache_mb to at least 16"
+        "set data.cache_mb to at least 32"
     ]
 
 

@@ -121,10 +121,10 @@ def test_s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         }.items():  # fmt: skip
             monkeypatch.setenv(name, value)
         fs = fsspec.filesystem("s3", skip_instance_cache=True)
-        fs.mkdir("bucket")
-        pack("s3://bucket/some/shards")
+        fs.mkdir("packed")
+        pack("s3://packed/some/shards")
         config = WebDataset.Config(
-            labeled="s3://bucket/some/shards/labeled-*.tar", classes="s3://bucket/some/shards/classes.txt"
+            labeled="s3://packed/some/shards/labeled-*.tar", classes="s3://packed/some/shards/classes.txt"
         )
         split = WebDataset(config).split("labeled")
         assert sorted(sample.label for sample in split.read(range(23))) == sorted(i % 3 for i in range(23))
