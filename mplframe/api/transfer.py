@@ -16,7 +16,6 @@ from sklearn.preprocessing import StandardScaler
 from mplframe.api.configs import components
 from mplframe.api.trained import Trained, load_trained
 from mplframe.builders import open_dataset
-from mplframe.contracts.batch import Batch, Samples
 from mplframe.contracts.data import Split, SplitName
 from mplframe.data.damaged import Damaged, tolerant
 from mplframe.errors import DataError, UserError
@@ -99,9 +98,8 @@ def _features(trained: Trained, split: Split, role: str | None) -> tuple[npt.NDA
     live = trained.live
     features, labels = [], []
     for batch in live.streams.inputs(split, trained.size):
-        images = live.backend.place(Batch(Samples(batch.images))).labeled.weak
         with embedding(network) as given:
-            predict(network, images, live.backend)
+            predict(network, batch.images, live.backend)
         features.append(given[0].float().cpu().numpy())
         labels.append(batch.labels.numpy())
     return np.concatenate(features), np.concatenate(labels)

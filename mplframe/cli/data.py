@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -240,9 +239,10 @@ def data_inspect(
 ) -> None:
     """Show what a dataset holds: shards and their sizes, samples, classes, image sizes, damage."""
     from mplframe.api import datasets
+    from mplframe.report.tables import dataset_table
 
     found = datasets.data_inspect(target, overrides=overrides or [], limit=limit or None, sheet=sheet)
-    answer(found, as_json, lambda: _inspect_text(found))
+    answer(found, as_json, lambda: dataset_table(found))
 
 
 @data_app.command("verify", epilog="Example: mplframe data verify shards/")
@@ -268,29 +268,6 @@ def _index_text(shards: list[dict[str, Any]]) -> str:
     damaged = [f"{shard['shard']}: {shard['damaged']} damaged" for shard in shards if shard["damaged"]]
     missing = [f"{shard['shard']}: no index that fits" for shard in shards if shard["state"] == "missing"]
     return "\n".join([f"{len(shards)} indexes: {counts}", *missing, *damaged])
-
-
-def _inspect_text(found: dict[str, Any]) -> Any:
-    from rich.console import Group
-
-    from mplframe.report.tables import dataset_table
-
-    return Group(dataset_table(found), *_inspect_lines(found))
-
-
-def _inspect_lines(found: dict[str, Any]) -> Iterator[str]:
-    from mplframe.report.tables import size
-
-    for name, split in found["splits"].items():
-        sizes = split["shard_bytes"]
-        if sizes is not None:
-            smallest, median, largest = (size(sizes[key]) for key in ("smallest", "median", "largest"))
-            total = size(sizes["total"])
-            yield f"{name}: {total} in shards of {median} (median; smallest {smallest}, largest {largest})"
-        if split["damage"]:
-            first = split["damage"][0]
-            more = f" and {len(split['damage']) - 1} more" if len(split["damage"]) > 1 else ""
-            yield f"{name}: damaged: {first['where']} {first['key']}: {first['reason']}{more}"
 
 
 class _Progress:

@@ -12,12 +12,13 @@ from pydantic import Field, NonNegativeInt, PositiveFloat
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.data import DatasetSource, Split, SplitName
 from mplframe.data.access import Access
+from mplframe.data.drivers import TIMEOUT
 from mplframe.data.labels import class_names
 from mplframe.data.local import cache_folder
 from mplframe.data.shard_list import Shard, list_shards
 from mplframe.data.shard_split import LabelRule, ShardSplit
 from mplframe.data.storage import Storage
-from mplframe.data.stores import TIMEOUT, Stores
+from mplframe.data.stores import Stores
 from mplframe.data.survey import Layouts, Survey, survey
 from mplframe.errors import DataError
 

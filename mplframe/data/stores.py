@@ -13,13 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mplframe.data.drivers import TIMEOUT, is_local, open_store, url_of
-from mplframe.data.retrying import FINAL, RangesUnsupportedError, call, read_range, retry
+from mplframe.data.retrying import RangesUnsupportedError, call, read_range, retry
 from mplframe.errors import DataError, MplframeError, UserError
-
-__all__ = [
-    "FINAL", "TIMEOUT", "Info", "RangesUnsupportedError", "StoreError", "Stores", "explained", "info_of", "is_local",
-    "open_store", "read_range", "retry",
-]  # fmt: skip
 
 # The first that a store gives tells contents apart.
 _VERSIONS = (

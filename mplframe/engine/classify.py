@@ -13,7 +13,6 @@ from torch import nn
 
 from mplframe.checkpoint.files import write_atomic
 from mplframe.contracts.backend import Backend
-from mplframe.contracts.batch import Batch, Samples
 from mplframe.contracts.data import EvaluationBatch
 from mplframe.errors import UserError
 from mplframe.learners.inference import predict
@@ -32,8 +31,7 @@ def classify(
     """
     layout = schema(classes)
     for batch in images:
-        placed = backend.place(Batch(Samples(batch.images))).labeled
-        probabilities = predict(network, placed.weak, backend).softmax(-1).cpu()
+        probabilities = predict(network, batch.images, backend).softmax(-1).cpu()
         best, labels = probabilities.max(-1)
         columns = [
             pa.array(batch.keys),

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from torch import Tensor, nn
 
 from mplframe.contracts.backend import Backend
-from mplframe.contracts.batch import Batch, Samples
 from mplframe.contracts.data import EvaluationBatch
 from mplframe.contracts.evaluation import Evaluator
 from mplframe.errors import UserError
@@ -56,6 +55,5 @@ class Judge:
 
     def _outputs(self, network: nn.Module, size: int | None) -> Outputs:
         for batch in self.batches(size):
-            placed = self.backend.place(Batch(Samples(batch.images, labels=batch.labels))).labeled
-            assert placed.labels is not None
-            yield predict(network, placed.weak, self.backend), placed.labels
+            logits = predict(network, batch.images, self.backend)
+            yield logits, batch.labels.to(logits.device)

@@ -12,6 +12,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torchvision.ops import StochasticDepth
 
 from mplframe.contracts.backend import Backend
+from mplframe.contracts.batch import Batch, Samples
 
 
 def predict(network: nn.Module, images: Tensor, backend: Backend, *, noisy: bool = False) -> Tensor:
@@ -19,8 +20,8 @@ def predict(network: nn.Module, images: Tensor, backend: Backend, *, noisy: bool
 
     Args:
         network: a classifier.
-        images: on its device.
-        backend: whose precision counts.
+        images: on the host or on the device.
+        backend: where the network runs.
         noisy: keep dropout and stochastic depth on.
     """
     modes = {module: module.training for module in network.modules()}
@@ -28,8 +29,9 @@ def predict(network: nn.Module, images: Tensor, backend: Backend, *, noisy: bool
     for module in _noise(network) if noisy else ():
         module.train()
     try:
+        placed = backend.place(Batch(Samples(images))).labeled.weak
         with torch.inference_mode(), backend.autocast():
-            logits: Tensor = network(images)
+            logits: Tensor = network(placed)
         return logits.float()
     finally:
         for module, training in modes.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,20 @@ def dataset_table(found: Mapping[str, Any]) -> RenderableType:
             f"{many} ({counts[many]})",
         )
     problems = [f"{problem['split']}: {problem['reason']}" for problem in found["problems"]]
-    return Group(table, f"{len(found['classes'])} classes", *problems)
+    return Group(table, f"{len(found['classes'])} classes", *problems, *_notes(found))
+
+
+def _notes(found: Mapping[str, Any]) -> Iterator[str]:
+    for name, split in found["splits"].items():
+        sizes = split["shard_bytes"]
+        if sizes is not None:
+            smallest, median, largest = (size(sizes[key]) for key in ("smallest", "median", "largest"))
+            total = size(sizes["total"])
+            yield f"{name}: {total} in shards of {median} (median; smallest {smallest}, largest {largest})"
+        if split["damage"]:
+            first = split["damage"][0]
+            more = f" and {len(split['damage']) - 1} more" if len(split["damage"]) > 1 else ""
+            yield f"{name}: damaged: {first['where']} {first['key']}: {first['reason']}{more}"
 
 
 def plugins_table(listing: Mapping[str, Any]) -> RenderableType:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from mplframe.contracts.backend import Backend
-from mplframe.contracts.batch import Batch, Samples
 from mplframe.contracts.data import EvaluationBatch, Split
 from mplframe.errors import DataError, UserError
 from mplframe.learners.inference import predict
@@ -91,10 +90,9 @@ def score(
 def _scored(
     network: nn.Module, batch: EvaluationBatch, form: ScoreFormat, backend: Backend, *, first: int, noise: int | None
 ) -> ScoreBatch:
-    images = backend.place(Batch(Samples(batch.images))).labeled.weak
     quiet = nullcontext() if noise is None else seeded(backend.device, noise, "label", batch.numbers[0])
     with quiet, embedding(network, wanted=form.embedding is not None) as features:
-        logits = predict(network, images, backend, noisy=noise is not None)
+        logits = predict(network, batch.images, backend, noisy=noise is not None)
     probabilities = logits.softmax(-1).cpu().numpy()
     classes, best = top_classes(probabilities, form.top_p)
     return ScoreBatch(

@@ -2,17 +2,13 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch.distributed as dist
-
-from mplframe.backends.processes import NEEDED
 
 ROOT = Path(__file__).parents[2]
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -27,19 +23,6 @@ def install(source: Path, target: Path) -> None:
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
     points = [f"{name} = {module}" for name, module in project["entry-points"]["mplframe"].items()]
     (info / "entry_points.txt").write_text("\n".join(["[mplframe]", *points, ""]))
-
-
-@pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What torchrun tells a process that it starts alone."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    for name, value in zip(NEEDED, (0, 1, 0, "127.0.0.1", port), strict=True):
-        monkeypatch.setenv(name, str(value))
-    yield
-    if dist.is_initialized():
-        dist.destroy_process_group()
 
 
 @pytest.fixture(scope="session")

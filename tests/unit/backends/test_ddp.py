@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator
-
 import pytest
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor
@@ -20,19 +16,6 @@ from mplframe.contracts.method import StagePlan, Streams
 from mplframe.engine.loop import RunStage
 from mplframe.errors import RunError, UserError
 from mplframe.testing.backend import check_backend
-
-
-@pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What torchrun tells a process that it starts alone."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    for name, value in zip(NEEDED, (0, 1, 0, "127.0.0.1", port), strict=True):
-        monkeypatch.setenv(name, str(value))
-    yield
-    if dist.is_initialized():
-        dist.destroy_process_group()
 
 
 def ddp(**settings: object) -> DataParallel:

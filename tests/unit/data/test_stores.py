@@ -13,18 +13,10 @@ from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from mplframe.data import retrying
+from mplframe.data.drivers import open_store
 from mplframe.data.local import cache_folder
-from mplframe.data.stores import (
-    Info,
-    RangesUnsupportedError,
-    StoreError,
-    Stores,
-    explained,
-    info_of,
-    open_store,
-    read_range,
-    retry,
-)
+from mplframe.data.retrying import RangesUnsupportedError, read_range, retry
+from mplframe.data.stores import Info, StoreError, Stores, explained, info_of
 from mplframe.errors import DataError, RunError, UserError
 
 
