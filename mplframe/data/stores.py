@@ -187,8 +187,7 @@ class Stores:
             if size is not None and came != size:
                 raise EOFError(f"{path}: {came} of {size} bytes came")
 
-        # Drivers try parts of a stream again by themselves.
-        retry(attempt, attempts=3)
+        retry(attempt)
 
 
 @contextmanager
