@@ -69,6 +69,7 @@ def record(cell: Cell) -> Record:
     stages = {
         name: {role: kept(metrics) for role, metrics in stage["networks"].items()}
         for name, stage in summary["stages"].items()
+        if "networks" in stage  # tasks between stages have none
     }
     return {
         **known,
