@@ -6,12 +6,14 @@ import json
 import os
 import platform
 import shlex
+import signal
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from importlib.metadata import version
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any
 
 import torch
@@ -47,13 +49,25 @@ def sweep(cells: Iterable[Cell], jobs: int) -> Iterator[Record]:
 
 def _side_by_side(cells: Iterable[Cell], jobs: int) -> Iterator[Record]:
     left = iter(cells)
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         # No more are handed out than can run, so that nothing begins after an interrupt.
         running = {pool.submit(record, cell) for cell in islice(left, jobs)}
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
             running |= {pool.submit(record, cell) for cell in islice(left, len(done))}
+
+
+def end_with_parent() -> None:
+    """Tell this process to stop when the one that started it has ended, however that came about."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def record(cell: Cell) -> Record:
