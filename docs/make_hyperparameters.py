@@ -25,6 +25,34 @@ FOLDERS = {
     "billion_scale": "Billion-scale semi-supervised learning (arXiv:1905.00546)",
 }
 
+ABSENT = {
+    "mpl": (
+        "Table 2: only rows that the authors ran themselves; of the others the paper has just the results.",
+        "Table 3: only the first and the last row, for the same reason; the first is table2_imagenet_10pct_supervised.",
+        "Table 4: only the authors' own rows; EfficientNet-L2, supervised and by Noisy Student, is below.",
+        "Tables 9, 10 and 11 are complete.",
+        "Figure 5, ImageNet with 10 to 80 % of its labels: the paper gives no numbers. The splits are there: "
+        "`mplframe data pack --split imagenet-20`.",
+    ),
+    "noisy_student": (
+        "Table 2: only the authors' own rows.",
+        "Tables 3 to 5 and figure 4, robustness and attacks: they judge table 2's networks on other images, and "
+        "nothing here makes those or measures mCE and mFR.",
+        "Appendix A: the rounds one by one (A.2) are in `section3_1_three_iterations`, which judges each student; the "
+        "other studies (A.3) are settings, but their numbers aren't in the text that these presets were made from.",
+    ),
+    "billion_scale": (
+        "Figures 3 to 5: the paper gives no numbers; they are other `select.top_k`, `student.steps` and data.",
+        "Table 5, supervised: `table2_resnet50_supervised`. Table 6, semi-supervised: the presets of table 2.",
+        "Table 6, weakly supervised: the two presets of the teacher with another network; their hyper-parameters are "
+        "in another paper. The rows above are other methods.",
+        "Table 7: rows without R(2+1)D are other methods.",
+        "Tables 8 and 13: finetuning on CUB2011 is `supervised` on a network of a finished run; the logistic regressor "
+        "on frozen features isn't there.",
+    ),
+}
+"""Rows of the papers that have no preset, and why."""
+
 ENTRIES = ("Expected", "Hardware and time", "Data", "Command")
 """What the opening comment of every preset tells."""
 
@@ -160,6 +188,12 @@ def page() -> str:
     for folder, paper in FOLDERS.items():
         lines += [f"### {paper}\n", "| preset | what | result in the paper |", "|---|---|---|"]
         lines += [listing(path) for path in presets() if path.parent.name == folder] + [""]
+        if folder in ABSENT:
+            lines += [
+                "What isn't there, and where to look for what is elsewhere:\n",
+                *(f"- {a}" for a in ABSENT[folder]),
+                "",
+            ]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import typer
 from typer.models import ArgumentInfo, OptionInfo
@@ -59,7 +59,8 @@ def rows(model: type[BaseConfig], prefix: str = "") -> Iterator[str]:
             continue
         if field.default is None:
             yield row(prefix + name, "settings or `null`", "`null`", meanings[name])
-        yield from rows(nested, f"{prefix}{name}.")
+        by_key = "KEY." if get_origin(field.annotation) is dict else ""
+        yield from rows(nested, f"{prefix}{name}.{by_key}")
 
 
 def row(*cells: str) -> str:
@@ -88,7 +89,8 @@ def shape(schema: Mapping[str, Any], kind: str | None = None) -> str:
     if schema.get("type") == "array":
         return f"list of {shape(schema['items'])}"
     limits = [f"{sign} {schema[key]:g}" for key, sign in BOUNDS.items() if key in schema]
-    word = {"object": "mapping", "null": "`null`", "string": "text"}.get(schema["type"], schema["type"])
+    given = schema.get("type", "any value")
+    word = {"object": "mapping", "null": "`null`", "string": "text"}.get(given, given)
     return f"{word} {', '.join(limits)}".rstrip()
 
 

@@ -17,7 +17,9 @@ def mplframe_architecture() -> Components:
         "efficientnet_b6_wide": "mplframe.models.efficientnet:EfficientNetB6Wide",
         "efficientnet_b7": "mplframe.models.efficientnet:EfficientNetB7",
         "efficientnet_l2": "mplframe.models.efficientnet:EfficientNetL2",
+        "ensemble": "mplframe.models.ensemble:Ensemble",
         "mlp": "mplframe.models.mlp:MLP",
+        "r2plus1d": "mplframe.models.r2plus1d:R2Plus1D",
         "r2plus1d_18": "mplframe.models.r2plus1d:R2Plus1D18",
         "r2plus1d_34": "mplframe.models.r2plus1d:R2Plus1D34",
         "resnet18": "mplframe.models.resnet:ResNet18",
@@ -29,6 +31,7 @@ def mplframe_architecture() -> Components:
         "resnext50_32x4d": "mplframe.models.resnet:ResNeXt50",
         "small_cnn": "mplframe.models.small_cnn:SmallCNN",
         "timm": "mplframe.models.timm_model:TimmModel",
+        "trained": "mplframe.builders.trained:Trained",
         "wide_resnet": "mplframe.models.wide_resnet:WideResNet",
     }
 
@@ -46,7 +49,12 @@ def mplframe_augmentation() -> Components:
 
 @hookimpl
 def mplframe_backend() -> Components:
-    return {"ddp": "mplframe.backends.ddp:DataParallel", "single": "mplframe.backends.single:Single"}
+    return {
+        "ddp": "mplframe.backends.ddp:DataParallel",
+        "fsdp": "mplframe.backends.fsdp:FullyShardedDataParallel",
+        "single": "mplframe.backends.single:Single",
+        "xla_spmd": "mplframe.backends.xla_spmd:XlaSpmd",
+    }
 
 
 @hookimpl
@@ -54,6 +62,7 @@ def mplframe_dataset() -> Components:
     return {
         "digits": "mplframe.data.embedded:Digits",
         "fashion_mnist": "mplframe.data.embedded:FashionMNIST",
+        "moving_digits": "mplframe.data.moving_digits:MovingDigits",
         "pipeline": "mplframe.data.pipeline:Pipeline",
         "two_moons": "mplframe.data.two_moons:TwoMoons",
         "webdataset": "mplframe.data.shards:WebDataset",

@@ -5,11 +5,13 @@ Each message says what was given, what is allowed and what to do next, in one pa
 """
 
 import errno
+import importlib
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Codes of an `OSError` that mean a full disk."""
@@ -76,6 +78,18 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise unwritable(path, error) from error
+
+
+def optional(module: str, package: str) -> Any:
+    """A module that not every installation has.
+
+    Raises:
+        UserError: it isn't installed; says what to install.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(f"this needs {package}, which isn't installed; pip install {package}") from error
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

@@ -5,8 +5,18 @@ summary = mplframe.run(config, out="runs/quickstart")
 """
 
 from mplframe.api.configs import components, from_dict, load, schema
-from mplframe.api.datasets import data_index, data_inspect, data_pack, data_preview, data_split, data_verify
-from mplframe.api.runs import plan, run
+from mplframe.api.datasets import (
+    data_collect,
+    data_index,
+    data_inspect,
+    data_pack,
+    data_preview,
+    data_split,
+    data_verify,
+)
+from mplframe.api.doctor import doctor
+from mplframe.api.planning import plan
+from mplframe.api.runs import run
 from mplframe.api.selecting import duplicates, label, select
 from mplframe.api.trained import Trained, evaluate, load_trained, predict
 from mplframe.api.transfer import transfer
@@ -14,12 +24,14 @@ from mplframe.api.transfer import transfer
 __all__ = [
     "Trained",
     "components",
+    "data_collect",
     "data_index",
     "data_inspect",
     "data_pack",
     "data_preview",
     "data_split",
     "data_verify",
+    "doctor",
     "duplicates",
     "evaluate",
     "from_dict",

@@ -16,7 +16,7 @@ from mplframe.data.indexing import index_shards
 from mplframe.data.inspection import SplitInspection
 from mplframe.data.inspection import inspect as inspect_dataset
 from mplframe.data.manifest import write_manifest
-from mplframe.data.pack import PackOptions, PackReport, ShardLimits, pack_folders, pack_source
+from mplframe.data.pack import PackOptions, PackReport, ShardLimits, pack_folders, pack_manifest, pack_source
 from mplframe.data.packing import Progress
 from mplframe.data.partition import Amount, divide
 from mplframe.data.preview import preview_sheet
@@ -126,6 +126,27 @@ def data_split(
     said = {"source": source, "seed": settings.seed, **division}
     counts = write_manifest(out, parts, source=said, overwrite=settings.overwrite)
     return {"out": str(out), "classes": list(opened.train.classes), "samples": counts, "notes": list(opened.notes)}
+
+
+def data_collect(
+    manifest: str,
+    out: str | Path,
+    *,
+    classes: str | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Make shards of the images that a manifest names; see `mplframe.data.pack.pack_manifest`.
+
+    Args:
+        manifest: made by `select`, from scores of shards.
+        out: a folder, or the URL of a place in a store.
+        classes: how many there are, or the file of their names; they are named by number by default.
+        progress: told how far it is.
+        options: as of `data_pack`.
+    """
+    named = int(classes) if classes is not None and classes.isdigit() else classes
+    return _packed(pack_manifest(out, manifest=manifest, classes=named, options=_options(**options), progress=progress))
 
 
 def data_index(

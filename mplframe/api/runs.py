@@ -1,4 +1,4 @@
-"""Plan a run, and run it."""
+"""Run."""
 
 from __future__ import annotations
 
@@ -6,36 +6,24 @@ import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from mplframe.api.configs import components
-from mplframe.builders import Maker, Run, build_run, image_spec
+from mplframe.builders import Run, build_run
 from mplframe.checkpoint.run_folder import RunFolder
 from mplframe.checkpoint.store import CheckpointStore
+from mplframe.checkpoint.writer import Writer
 from mplframe.config.run import RunConfig
 from mplframe.config.yaml12 import dump
 from mplframe.contracts.tracker import Tracker
 from mplframe.engine.compatible import check_identity
-from mplframe.engine.cost import PlanCost, plan_cost
 from mplframe.engine.progress import Progress
+from mplframe.engine.watcher import Watch, Watcher
 from mplframe.plugins import Components
 from mplframe.report.curves import learning_curves
-
-
-def plan(config: RunConfig, *, installed: Components | None = None) -> PlanCost:
-    """What a run would cost, computed on the meta device: no data are touched and no memory is taken."""
-    make = Maker(installed or components())
-    spec = image_spec(config, make("dataset", config.data))
-    methods = [*config.baselines, config.method]
-    stages = [stage for method in methods for stage in make("method", method).stages(make)]
-    return plan_cost(
-        stages,
-        spec,
-        architecture=lambda c: make("architecture", c),
-        optimizer=lambda c: make("optimizer", c),
-    )
 
 
 def run(
@@ -45,6 +33,7 @@ def run(
     resume: str = "auto",
     installed: Components | None = None,
     command: Sequence[str] = (),
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Train, and leave everything in the run folder.
 
@@ -54,6 +43,7 @@ def run(
         resume: `auto`, `never`, or a checkpoint or run folder to go on from.
         installed: what names may refer to.
         command: what was typed, for the manifest.
+        watch: shown every record; the run stops where it says so.
 
     Returns:
         What `summary.json` holds.
@@ -61,22 +51,28 @@ def run(
     Raises:
         UserError: something in the config, the data or the folder has to be mended first.
         RunError: the run failed.
+        Interrupted: it was told to stop, and has saved where it was.
     """
     found = installed or components()
     folder = RunFolder(Path(out if out is not None else config.out))
     live = build_run(config, found, folder)
-    store = CheckpointStore(folder.checkpoints, keep=config.checkpoint.keep)
+    if watch is not None and live.backend.main:
+        live = replace(live, trackers=[*live.trackers, Watcher(watch, live.flag)])
+    writer = Writer(live.backend, background=config.checkpoint.background)
+    store = CheckpointStore(folder.checkpoints, keep=config.checkpoint.keep, writer=writer, room=live.backend.room)
     with ExitStack() as stack:
         stack.callback(live.backend.close)
         with live.backend.main_first():
             if live.backend.main:
                 stack.enter_context(folder.locked())
+            stack.callback(writer.close)
             live.open_data()
             checkpoint = _begin(live, folder, store, resume)
             if live.backend.main:
                 folder.write_text(folder.config, dump(config.dump()))
                 folder.write_json(folder.manifest, _manifest(live, found, command))
-        progress = _train(live, folder, store, checkpoint)
+        with live.backend.guarded():
+            progress = _train(live, folder, store, checkpoint)
         return live.backend.on_main(lambda: _end(live, folder, progress))
 
 
@@ -144,6 +140,7 @@ def _summary(live: Run, results: Mapping[str, Any], seconds: float, images: int)
         "seconds": seconds,
         "images": images,
         "seed": live.config.seed,
+        "split": live.config.evaluation.split,
         "damaged": live.streams.damaged.counts,
     }
 

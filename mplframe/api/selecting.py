@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mplframe.api.configs import components
+from mplframe.api.selection_report import write_report
 from mplframe.api.trained import load_trained
 from mplframe.builders import open_dataset, open_images
 from mplframe.config.load import overridden
 from mplframe.config.resolve import resolve
 from mplframe.contracts.data import Split, SplitName
 from mplframe.data.damaged import Damaged, tolerant
-from mplframe.errors import DataError
+from mplframe.data.labels import class_names
+from mplframe.data.shards import WebDataset
+from mplframe.errors import DataError, UserError
 from mplframe.plugins import Components
 from mplframe.selection.config import DeduplicationConfig, ResourceConfig, SelectionConfig
 from mplframe.selection.deduplicate import closest_pairs, copies, write_pairs
@@ -22,7 +25,7 @@ from mplframe.selection.score_reader import ScoreFolder
 from mplframe.selection.score_writer import ScoreWriter
 from mplframe.selection.scores import ScoreFormat
 from mplframe.selection.select import select as select_images
-from mplframe.selection.storage import locate
+from mplframe.stores.location import locate
 from mplframe.tasks.scoring import Done, digest, embedding_size, score
 
 
@@ -38,12 +41,14 @@ def label(
     top_p: int = 10,
     distribution: Literal["float16", "float32"] | None = None,
     embedding: bool = False,
+    tags: str | None = None,
+    tag_classes: str | None = None,
     installed: Components | None = None,
     done: Done | None = None,
 ) -> dict[str, Any]:
-    """Score images with a trained network, shard by shard. Run again, it goes on with the shards that aren't there yet.
+    """Score images with a trained network, shard by shard; under torchrun every process takes its own shards.
 
-    Under torchrun every process takes its own shards.
+    Run again, it goes on with the shards that aren't there yet.
 
     Args:
         target, checkpoint, overrides, installed: as of `load_trained`.
@@ -54,6 +59,7 @@ def label(
         top_p: how many of the most probable classes are kept.
         distribution: type in which the whole distribution is kept; None leaves it out.
         embedding: keep what the last linear layer is given, to find duplicates by.
+        tags, tag_classes: as of `data.tag_key` and `data.tag_classes`: tags are kept, to select by.
         done: told how far it is.
 
     Returns:
@@ -62,18 +68,20 @@ def label(
     trained = load_trained(target, checkpoint=checkpoint, overrides=overrides, installed=installed)
     name, network = trained.network(role)
     live, classes = trained.live, len(trained.classes)
+    damaged = Damaged(live.config.input.max_damaged)
+    scored = tolerant(_images(images, split, trained.classes, installed, tags, tag_classes), split, damaged)
     form = ScoreFormat(
         classes=classes,
         top_p=min(top_p, classes),
-        checkpoint=digest(network.state_dict()),
+        checkpoint=digest(live.backend.host(network.state_dict())),
         distribution=distribution,
         embedding=embedding_size(network) if embedding else None,
         label=True,
+        tags=scored.tags([]) is not None,
     )
-    damaged = Damaged(live.config.input.max_damaged)
     shards = score(
         network,
-        tolerant(_images(images, split, trained.classes, installed), split, damaged),
+        scored,
         ScoreWriter(out, form),
         inputs=lambda part, numbers: live.streams.inputs(part, trained.size, numbers),
         backend=live.backend,
@@ -89,6 +97,8 @@ def select(
     *,
     overrides: Sequence[str] = (),
     dropped: str | None = None,
+    report: str | Path | None = None,
+    classes: str | None = None,
     resources: ResourceConfig | None = None,
 ) -> dict[str, Any]:
     """Choose images by their scores and write a manifest; see `mplframe.selection`.
@@ -98,14 +108,23 @@ def select(
         out: the manifest.
         overrides: settings of the selection, such as `top_k=16000`.
         dropped: where to list what wasn't selected, with the reason of each.
+        report: a folder for the report, a figure and examples; see `selection_report.write_report`.
+        classes: the path or URL of the names of the classes; numbers by default.
         resources: what it may use.
 
     Returns:
-        The report: what became of every image.
+        The report: what became of every image. With `classes` also the `names`, with `report` also what is in it.
     """
     config = resolve(SelectionConfig, overridden({}, overrides), components().config)
-    report = select_images(ScoreFolder(scores), out, config, resources=resources, dropped=dropped)
-    return {**report.dump(), "out": out}
+    names = () if classes is None else class_names(classes)
+    opened = ScoreFolder(scores)
+    if names and len(names) != opened.form.classes:
+        raise DataError(f"{scores} are about {opened.form.classes} classes, but {classes} names {len(names)}")
+    found = select_images(opened, out, config, resources=resources, dropped=dropped).dump()
+    told = (
+        {} if report is None else {"report": write_report(found, out, Path(report), names=names, resources=resources)}
+    )
+    return {**found, "out": out, "names": list(names), **told}
 
 
 def duplicates(scores: str, test: str, out: str, *, threshold: float = 0.95, threads: int = 1) -> dict[str, Any]:
@@ -129,11 +148,24 @@ def duplicates(scores: str, test: str, out: str, *, threshold: float = 0.95, thr
     return {"copies": len(found), "closest": closest.get("similarity"), "out": out}
 
 
-def _images(images: str, split: SplitName, classes: Sequence[str], installed: Components | None) -> Split:
+def _images(
+    images: str,
+    split: SplitName,
+    classes: Sequence[str],
+    installed: Components | None,
+    tags: str | None,
+    tag_classes: str | None,
+) -> Split:
+    if tag_classes is not None and tags is None:
+        raise UserError("--tag-classes says what tags mean; say with --tags KEY where they are")
     packed = Path(images).is_dir() and any(Path(images).glob("*-*.tar"))
     if not images.endswith((".yaml", ".yml")) and not packed:
-        return open_images(images, classes)
-    source, _ = open_dataset(images, (), installed or components())
+        return open_images(images, classes, tag_key=tags, tag_classes=tag_classes)
+    source, config = open_dataset(images, (), installed or components())
+    if tags is not None:
+        if not isinstance(config, WebDataset.Config):
+            raise UserError(f"{images}: tags are read from shards, and the dataset {config.name!r} isn't made of them")
+        source = WebDataset(config.model_copy(update={"tag_key": tags, "tag_classes": tag_classes}))
     found = source.split(split)
     if found is None:
         raise DataError(f"{images} has no {split} split; choose another one (--split)")

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from mplframe.api.configs import components, load
-from mplframe.builders import Run, build_run, open_images
+from mplframe.backends.ddp import ProcessesConfig
+from mplframe.backends.processes import launched
+from mplframe.backends.single import LocalConfig, Single
+from mplframe.builders import Context, Run, build_run, open_images
+from mplframe.checkpoint.format import load as load_checkpoint
 from mplframe.checkpoint.run_folder import RunFolder, find_checkpoint
-from mplframe.checkpoint.store import load as load_checkpoint
+from mplframe.config.run import RunConfig
 from mplframe.data.damaged import Damaged, tolerant
 from mplframe.engine.classify import check_suffix, classify, write_table
 from mplframe.engine.classify import schema as prediction_schema
@@ -81,16 +85,25 @@ def load_trained(
     folder = RunFolder(path.resolve().parent.parent)
     if not folder.config.exists():
         raise CheckpointError(f"{path} isn't in a run folder: there is no {folder.config}")
-    config = load(folder.config, overrides=overrides, installed=installed)
+    config = _where_it_can(load(folder.config, overrides=overrides, installed=installed))
     live = build_run(config, installed or components(), folder)
     payload = load_checkpoint(path)
     stage = next((stage for stage in live.training if stage.name == payload["stage"]), None)
     if stage is None:
         raise CheckpointError(f"{path} is of the stage {payload['stage']!r}, which the configuration doesn't have")
-    built = stage.plan.build(stage.context)
+    assert isinstance(stage.context, Context)
+    built = stage.plan.build(replace(stage.context, restoring=True))
     restore(built, payload["state"])
     networks, done = built.networks(config.evaluation.weights), int(payload["progress"]["step"])
     return Trained(live, networks, stage.name, done, stage.plan.streams.size)
+
+
+def _where_it_can(config: RunConfig) -> RunConfig:
+    """The configuration of a run of several processes for this one alone, where torchrun didn't start it."""
+    if not isinstance(config.backend, ProcessesConfig) or launched():
+        return config
+    own = config.backend.model_dump(include=set(LocalConfig.model_fields) - {"name"})
+    return config.model_copy(update={"backend": Single.Config(**own)})
 
 
 def evaluate(

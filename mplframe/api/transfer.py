@@ -21,7 +21,7 @@ from mplframe.data.damaged import Damaged, tolerant
 from mplframe.errors import DataError, UserError
 from mplframe.learners.inference import predict
 from mplframe.plugins import Components
-from mplframe.tasks.scoring import embedding
+from mplframe.tasks.scoring import embedding, mean_embedding
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
 """Inverse regularisation strengths that cross-validation chooses from."""
@@ -100,6 +100,6 @@ def _features(trained: Trained, split: Split, role: str | None) -> tuple[npt.NDA
     for batch in live.streams.inputs(split, trained.size):
         with embedding(network) as given:
             predict(network, batch.images, live.backend)
-        features.append(given[0].float().cpu().numpy())
+        features.append(mean_embedding(given[0], len(batch.keys)))
         labels.append(batch.labels.numpy())
     return np.concatenate(features), np.concatenate(labels)

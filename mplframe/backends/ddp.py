@@ -6,7 +6,7 @@ import atexit
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
-from typing import Any, Literal, cast, final
+from typing import Any, Literal, final
 
 import torch
 import torch.distributed as dist
@@ -19,6 +19,23 @@ from mplframe.backends.single import LocalConfig, Single
 from mplframe.contracts.backend import Backend, T
 from mplframe.contracts.batch import Batch, Tensors
 from mplframe.errors import UserError
+
+
+class ProcessesConfig(LocalConfig):
+    """How each process computes, and how they work together; `device` is `auto`, `cpu` or `cuda`.
+
+    Attributes:
+        sync_batch_norm: normalise by the statistics of the global batch, as one process would; else each process by
+            those of its share. Running statistics are the same in all processes either way. With `compile`, each
+            synchronised norm ends a compiled graph.
+        bucket_mb: gradients that travel in one message, in MiB.
+        timeout: seconds that processes wait for each other, also while the first one does alone what only one may do:
+            writing a checkpoint, selecting images.
+    """
+
+    sync_batch_norm: bool = True
+    bucket_mb: PositiveInt = 25
+    timeout: PositiveFloat = 1800.0
 
 
 @final
@@ -36,30 +53,19 @@ class DataParallel(Backend):
         RunError: the other processes didn't come.
     """
 
-    class Config(LocalConfig):
-        """Settings; `device` is `auto`, `cpu` or `cuda`.
-
-        Attributes:
-            sync_batch_norm: normalise by the statistics of the global batch, as one process would; else each process by
-                those of its share. Running statistics are the same in all processes either way. With `compile`, each
-                synchronised norm ends a compiled graph.
-            bucket_mb: gradients that travel in one message, in MiB.
-            timeout: seconds that processes wait for each other, also while the first one does alone what only one may
-                do: writing a checkpoint, selecting images.
-        """
+    class Config(ProcessesConfig):
+        """Settings."""
 
         name: Literal["ddp"] = "ddp"
-        sync_batch_norm: bool = True
-        bucket_mb: PositiveInt = 25
-        timeout: PositiveFloat = 1800.0
 
-    def __init__(self, config: Config | None = None) -> None:
+    def __init__(self, config: ProcessesConfig | None = None) -> None:
         self.config = config or self.Config()
         own = self.config.model_dump(include=set(LocalConfig.model_fields) - {"name", "device"})
-        self._local = Single(Single.Config(device=_device(self.config.device, local_rank("ddp")), **own))
+        device = _device(self.config.device, local_rank(self.config.name), self.config.name)
+        self._local = Single(Single.Config(device=device, **own))
         self.device = self._local.device
         with together():
-            self._control = _join(self.device, timedelta(seconds=self.config.timeout))
+            _join(self.device, timedelta(seconds=self.config.timeout))
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
 
     def prepare(self, module: nn.Module) -> nn.Module:
@@ -95,8 +101,17 @@ class DataParallel(Backend):
     def gather(self, value: T) -> list[T]:
         found: list[Any] = [None] * self.world
         with together():
-            dist.all_gather_object(found, value, group=self._control)
+            dist.all_gather_object(found, value)
         return found
+
+    def any(self, flag: bool) -> bool:
+        raised = torch.tensor(int(flag))
+        with together():
+            dist.all_reduce(raised, dist.ReduceOp.MAX)
+        return bool(raised)
+
+    def guarded(self) -> AbstractContextManager[None]:
+        return together()
 
     def describe(self) -> dict[str, str]:
         return {**self._local.describe(), "communication": "nccl" if self.device.type == "cuda" else "gloo"}
@@ -107,7 +122,7 @@ class DataParallel(Backend):
             yield
 
 
-def _device(asked: str, number: int) -> str:
+def _device(asked: str, number: int, asked_by: str) -> str:
     """This process's own device.
 
     Raises:
@@ -115,7 +130,7 @@ def _device(asked: str, number: int) -> str:
     """
     if asked not in ("auto", "cpu", "cuda"):
         raise UserError(
-            f"backend.device: {asked!r} given, but each process of ddp takes its own; give auto, cpu or cuda"
+            f"backend.device: {asked!r} given, but each process of {asked_by} takes its own; give auto, cpu or cuda"
         )
     gpus = torch.cuda.device_count()
     if asked == "cpu" or (asked == "auto" and not gpus):
@@ -128,19 +143,16 @@ def _device(asked: str, number: int) -> str:
     return f"cuda:{number}"
 
 
-def _join(device: torch.device, timeout: timedelta) -> dist.ProcessGroup | None:
-    """Meet the others, once for the life of the process: torchrun's store takes no second meeting.
-
-    Returns:
-        The group for messages of the host: over gloo; None for the one that all use.
-    """
+def _join(device: torch.device, timeout: timedelta) -> None:
+    """Meet the others, once for the life of the process: torchrun's store takes no second meeting."""
     on_gpu = device.type == "cuda"
     if on_gpu:
         torch.cuda.set_device(device)
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timeout, device_id=device if on_gpu else None)
+        # What lies on the host goes over gloo, whatever training runs on.
+        how = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+        dist.init_process_group(how, timeout=timeout, device_id=device if on_gpu else None)
         atexit.register(_leave)
-    return cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=timeout)) if on_gpu else None
 
 
 def _leave() -> None:

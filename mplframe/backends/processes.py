@@ -20,6 +20,11 @@ LOST = re.compile(r"connection|peer|broken pipe|timed? ?out", re.IGNORECASE)
 NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
+def launched() -> bool:
+    """Whether torchrun started this process."""
+    return all(name in os.environ for name in NEEDED)
+
+
 def local_rank(backend: str) -> int:
     """The number of this process on its machine, as torchrun gave it.
 

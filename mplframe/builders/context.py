@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,14 @@ from mplframe.builders.streams import Streams
 from mplframe.checkpoint.run_folder import RunFolder
 from mplframe.config.base import ComponentConfig
 from mplframe.config.run import RunConfig
-from mplframe.contracts.architecture import Architecture, ImageSpec
+from mplframe.contracts.architecture import Architecture, ImageSpec, check_input
 from mplframe.contracts.backend import Backend
-from mplframe.contracts.data import DatasetSource, EvaluationBatch, Split, SplitName
+from mplframe.contracts.data import EvaluationBatch, Split, SplitName
 from mplframe.contracts.lookahead import Lookahead
-from mplframe.contracts.method import Plan, TaskPlan
+from mplframe.contracts.method import Plan, PlannedNetwork, StagePlan, TaskPlan
 from mplframe.contracts.tracker import Tracker
 from mplframe.engine.interrupt import Flag
+from mplframe.engine.judge import Judge
 from mplframe.engine.loop import RunStage, RunTask
 from mplframe.errors import CheckpointError, UserError
 from mplframe.learners.learner import find_lookahead
@@ -31,7 +32,11 @@ from mplframe.learners.randomness import seeded
 
 @dataclass(frozen=True)
 class Context:
-    """What a stage is built with; see `mplframe.contracts.method.StageContext`."""
+    """What a stage is built with; see `mplframe.contracts.method.StageContext`.
+
+    Attributes:
+        restoring: the stage is about to be given the weights of a checkpoint, so that others needn't be read.
+    """
 
     backend: Backend
     spec: ImageSpec
@@ -40,12 +45,27 @@ class Context:
     make: Maker
     normalisation: tuple[tuple[float, ...], tuple[float, ...]]
     run_folder: RunFolder | None
+    restoring: bool = field(default=False, kw_only=True)
 
-    def network(self, config: ComponentConfig, role: str, *, distributions: bool = False) -> nn.Module:
+    def network(
+        self,
+        config: ComponentConfig,
+        role: str,
+        *,
+        distributions: bool = False,
+        size: int | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> nn.Module:
         architecture: Architecture = self.make("architecture", config)
-        with seeded(torch.device("cpu"), self.seed, "init", role):
-            body = architecture.build(self.spec.of_distributions if distributions else self.spec)
-        return self.backend.prepare(Network(body, *self.normalisation))
+        if self.restoring or state is not None:
+            architecture = architecture.untrained()
+        spec = replace(self.spec, size=size or self.spec.size)
+        with seeded(self.seed, "init", role):
+            body = architecture.build(spec.of_distributions if distributions else spec)
+        network = Network(body, *self.normalisation)
+        if state is not None:
+            network.load_state_dict(state)
+        return self.backend.prepare(network)
 
     def lookahead(self, optimizer: torch.optim.Optimizer) -> Lookahead:
         registry = self.make.components["lookahead"]
@@ -69,14 +89,26 @@ class ContextWithData(Context):
     """What a task is given; see `mplframe.contracts.method.TaskContext`."""
 
     streams: Streams
+    evaluation: Judge
     flag: Flag
     trackers: Sequence[Tracker]
 
     def split(self, name: SplitName) -> Split:
         return self.streams.split(name)
 
-    def inputs(self, split: Split, numbers: range, *, augmented: bool = False) -> Iterator[EvaluationBatch]:
-        return self.streams.inputs(split, numbers=numbers, augmented=augmented)
+    def inputs(
+        self, split: Split, numbers: range, *, augmented: bool = False, size: int | None = None
+    ) -> Iterator[EvaluationBatch]:
+        return self.streams.inputs(split, size, numbers, augmented=augmented)
+
+    def judge(self, networks: Mapping[str, nn.Module], size: int | None = None) -> dict[str, dict[str, float]]:
+        return self.backend.gather(self.evaluation(networks, size))[0]
+
+    def keep(self, role: str, state: Mapping[str, Any]) -> None:
+        if self.run_folder is None:
+            raise CheckpointError(f"there is no run folder to keep the network {role!r} in")
+        folder, kept = self.run_folder, self.backend.host(state)
+        self.backend.on_main(lambda: folder.keep_artifact(self.method, role, kept))
 
     def check(self) -> None:
         self.flag.check()
@@ -86,36 +118,61 @@ class ContextWithData(Context):
             tracker.message(text)
 
 
-def image_spec(config: RunConfig, source: DatasetSource) -> ImageSpec:
+def image_spec(config: RunConfig, classes: Sequence[str]) -> ImageSpec:
     """What networks take in and give out.
+
+    Args:
+        config: of the run.
+        classes: names, in index order.
 
     Raises:
         UserError: fewer than two classes.
     """
-    classes = len(source.classes)
-    if classes < 2:
-        raise UserError(f"data: {classes} class(es) given; a classifier needs at least two")
-    return ImageSpec(config.input.size, config.input.channels, classes)
+    if len(classes) < 2:
+        raise UserError(f"data: {len(classes)} class(es) given; a classifier needs at least two")
+    return ImageSpec(
+        config.input.size,
+        config.input.channels,
+        len(classes),
+        None if config.input.clip is None else config.input.clip.frames,
+        names=tuple(classes),
+        normalisation=config.input.normalisation,
+    )
 
 
 def check_stage(plan: Plan, make: Maker, spec: ImageSpec) -> None:
     """See that the settings of a stage's networks fit, before the stages ahead of it have taken their time.
 
     Raises:
-        UserError: a schedule doesn't fit the steps, or a parameter to be frozen isn't there; names stage and network.
+        UserError: a schedule doesn't fit the steps, a network takes clips and is given images or the reverse, a
+            parameter to be frozen isn't there, or a network that no stage trains begins untrained; names stage and
+            network.
     """
-    if isinstance(plan, TaskPlan):
-        return
     for network in plan.networks:
         try:
-            if network.schedule is not None:
+            if network.schedule is not None and isinstance(plan, StagePlan):
                 make("schedule", network.schedule).at(0, plan.steps)
-            if network.freeze:
-                with torch.device("meta"):
-                    body = make("architecture", network.architecture).build(spec)
-                    freeze(Network(body, (0.0,), (1.0,)), network.freeze)
+            _check_network(network, make("architecture", network.architecture), network.spec(spec))
         except UserError as error:
             raise UserError(f"stage {plan.name}, {network.role}: {error}") from error
+
+
+def _check_network(network: PlannedNetwork, architecture: Architecture, spec: ImageSpec) -> None:
+    check_input(architecture, spec, name=network.architecture.name)
+    trained = architecture.trained(spec)
+    if network.given and not trained:
+        raise UserError(
+            f"it has no steps to learn in, but the network {network.architecture.name!r} begins untrained; give it "
+            "steps, or a network that has learned, such as {name: trained, run: runs/teacher}"
+        )
+    if network.freeze:
+        with torch.device("meta"):
+            freeze(Network(architecture.build(spec), (0.0,), (1.0,)), network.freeze)
+
+
+def method_label(position: int, method: ComponentConfig) -> str:
+    """What the run folder keeps the artifacts of a method under, which comes after so many others."""
+    return f"{position}-{method.name}"
 
 
 def run_stages(
@@ -135,7 +192,7 @@ def run_stages(
     stages: list[RunStage | RunTask] = []
     taken: set[str] = set()
     for position, method in enumerate([*config.baselines, config.method]):
-        label = f"{position}-{method.name}"
+        label = method_label(position, method)
         for plan in make("method", method).stages(make):
             check_stage(plan, make, context["spec"])
             name = plan.name if plan.name not in taken else f"{plan.name}-{position}"

@@ -11,6 +11,7 @@ from mplframe.config import load as config_files
 from mplframe.config.base import BaseConfig, ComponentConfig, Kind
 from mplframe.config.resolve import resolve
 from mplframe.contracts.data import DatasetSource, Split
+from mplframe.data.assigned_member import ANY_CLASS
 from mplframe.data.readers.folder import unlabeled_folder
 from mplframe.data.readers.split import ReaderSplit
 from mplframe.data.shards import WebDataset
@@ -18,8 +19,15 @@ from mplframe.errors import DataError, UserError
 from mplframe.plugins import Components
 
 
-def open_images(where: str, classes: Sequence[str]) -> Split:
+def open_images(
+    where: str, classes: Sequence[str], *, tag_key: str | None = None, tag_classes: str | None = None
+) -> Split:
     """Images to classify: a folder of image files at any depth, or shards by URL.
+
+    Args:
+        where: they lie.
+        classes: names in index order.
+        tag_key, tag_classes: of shards; see `WebDataset.Config`.
 
     Raises:
         DataError: nothing is there.
@@ -28,7 +36,8 @@ def open_images(where: str, classes: Sequence[str]) -> Split:
     if path.is_dir() and not any(path.glob("*.tar")):
         return ReaderSplit(unlabeled_folder(path))
     url = str(path / "*.tar") if path.is_dir() else where
-    split = WebDataset(WebDataset.Config(unlabeled=url, classes=list(classes))).split("unlabeled")
+    config = WebDataset.Config(unlabeled=url, classes=list(classes), tag_key=tag_key, tag_classes=tag_classes)
+    split = WebDataset(config).split("unlabeled")
     assert split is not None
     return split
 
@@ -47,10 +56,6 @@ def open_dataset(target: str, overrides: Sequence[str], installed: Components) -
         raise UserError("--set changes a config file; give one, or leave --set out")
     found = _packed(Path(target)) if Path(target).is_dir() else WebDataset.Config(unlabeled=target, classes=ANY_CLASS)
     return WebDataset(found), found
-
-
-ANY_CLASS = 100_000
-"""Classes to allow for where only shards are given: then labels can't be held against a list of names."""
 
 
 class _DataOnly(BaseConfig):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from mplframe.config.base import ComponentConfig
@@ -14,7 +15,8 @@ class Maker:
     """Makes components from their configs, collaborators first.
 
     A component's constructor is called with its config and, by field name, with the live components behind those
-    fields of its config that are marked with a kind. Methods get their config alone and make what they need.
+    fields of its config that are marked with a kind; with the maker itself where it takes an argument `make`. Methods
+    get their config alone and make what they need.
     """
 
     def __init__(self, components: Components) -> None:
@@ -28,6 +30,8 @@ class Maker:
         """
         cls = self.components.get(kind, config.name)
         collaborators = {} if kind == "method" else self._collaborators(config)
+        if "make" in inspect.signature(cls).parameters:
+            collaborators["make"] = self
         try:
             return cls(config, **collaborators)
         except MplframeError:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mplframe.builders.context import Context, image_spec, run_stages
 from mplframe.builders.maker import Maker
-from mplframe.builders.streams import Streams, check_shares
+from mplframe.builders.streams import RunSplitName, Streams, check_shares
 from mplframe.checkpoint.run_folder import RunFolder
 from mplframe.checkpoint.store import CheckpointStore
 from mplframe.config.run import RunConfig
 from mplframe.contracts.architecture import ImageSpec
 from mplframe.contracts.backend import Backend
-from mplframe.contracts.data import DatasetSource, SplitName
-from mplframe.contracts.method import Stage
+from mplframe.contracts.data import DatasetSource
 from mplframe.contracts.tracker import Tracker
 from mplframe.engine.interrupt import Flag
 from mplframe.engine.judge import Judge
 from mplframe.engine.loop import Engine, Every, RunStage, RunTask
 from mplframe.plugins import Components
+from mplframe.tasks.scoring import check_tagged
 
 FREE_INPUT = frozenset({"workers", "prefetch", "prefetch_mb", "max_damaged"})
 """Settings of the input that a resumed run may change: they change no batch."""
@@ -56,6 +56,7 @@ class Run:
             **own,
             "samples": {name: len(split) for name, split in splits.items()},
             "classes": list(self.source.classes),
+            **({} if self.streams.manifest is None else {"manifest": self.streams.manifest.digest}),
         }
 
     def open_data(self) -> None:
@@ -63,19 +64,22 @@ class Run:
 
         Raises:
             DataError: a split is missing, empty or damaged.
-            UserError: the processes can't share a stage's batches equally.
+            UserError: the processes can't share a stage's batches equally, or a task needs tags and there are none.
         """
         check_shares(self.training, self.backend.world)
         for name in self._split_names():
             self.streams.split(name)
+        tags = any(isinstance(stage, RunTask) and stage.plan.tags for stage in self.stages)
+        if tags:
+            check_tagged(self.streams.split("unlabeled"))
 
     def engine(self, folder: RunFolder, store: CheckpointStore) -> Engine:
         """The loop over this run's stages."""
         config = self.config
 
-        def keep_artifacts(stage: RunStage, live: Stage) -> None:
+        def keep_artifacts(stage: RunStage, artifacts: Mapping[str, Mapping[str, Any]]) -> None:
             assert isinstance(stage.context, Context)
-            for role, state in live.artifacts().items():
+            for role, state in artifacts.items():
                 folder.keep_artifact(stage.context.method, role, state)
 
         return Engine(
@@ -94,16 +98,16 @@ class Run:
             flag=self.flag,
         )
 
-    def _split_names(self) -> list[SplitName]:
+    def _split_names(self) -> list[RunSplitName]:
         unlabeled = any(isinstance(stage, RunTask) or stage.plan.streams.unlabeled for stage in self.stages)
-        return ["labeled", *(["unlabeled"] if unlabeled else []), "test"]  # type: ignore[list-item]
+        return ["labeled", *(["unlabeled"] if unlabeled else []), self.config.evaluation.split]  # type: ignore[list-item]
 
 
 def build_run(config: RunConfig, components: Components, folder: RunFolder | None = None) -> Run:
     """Everything live, from a resolved config. Opens no data yet."""
     make = Maker(components)
     source: DatasetSource = make("dataset", config.data)
-    spec = image_spec(config, source)
+    spec = image_spec(config, source.classes)
     backend: Backend = make("backend", config.backend)
     streams = Streams(config, source, make, backend)
     trackers = [make("tracker", c) for c in config.trackers] if backend.main else []
@@ -115,8 +119,9 @@ def build_run(config: RunConfig, components: Components, folder: RunFolder | Non
         "normalisation": config.input.normalisation,
         "run_folder": folder,
     }
-    data = {"streams": streams, "flag": flag, "trackers": trackers}
     evaluators = [make("evaluator", c) for c in config.evaluation.evaluators]
+    judge = Judge(backend, streams.judged_batches, evaluators, spec.classes, split=config.evaluation.split)
+    data = {"streams": streams, "evaluation": judge, "flag": flag, "trackers": trackers}
     return Run(
         config=config,
         backend=backend,
@@ -125,6 +130,6 @@ def build_run(config: RunConfig, components: Components, folder: RunFolder | Non
         stages=run_stages(config, make, shared, data),
         flag=flag,
         streams=streams,
-        judge=Judge(backend, streams.test_batches, evaluators, spec.classes),
+        judge=judge,
         trackers=trackers,
     )

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
-from mplframe.builders.assigned import assigned_split
+from mplframe.builders.holdout import hold_out
 from mplframe.builders.maker import Maker
 from mplframe.builders.micro_batches import joined
 from mplframe.config.run import RunConfig
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Batch
-from mplframe.contracts.data import DatasetSource, EvaluationBatch, Split, SplitName
+from mplframe.contracts.data import Clips, DatasetSource, EvaluationBatch, Split, SplitName
 from mplframe.contracts.loss import View
+from mplframe.data.assignment import Assignment, assigned_split, read_assignment
+from mplframe.data.clips import augment, evenly
 from mplframe.data.damaged import Damaged, tolerant
 from mplframe.data.fit import FitName
 from mplframe.data.loader import Loader
@@ -20,7 +23,10 @@ from mplframe.data.order import generator
 from mplframe.data.stream import Stream, evaluation_batches
 from mplframe.engine.loop import RunStage
 from mplframe.errors import DataError, UserError
-from mplframe.tasks.labeling import MANIFEST
+from mplframe.tasks.manifest import MANIFEST
+
+RunSplitName = SplitName | Literal["holdout"]
+"""A split of the source, or the labeled samples that are held out (`evaluation.holdout`)."""
 
 
 class Streams:
@@ -43,16 +49,38 @@ class Streams:
         self.damaged = Damaged(config.input.max_damaged)
         self._weak = [make("augmentation", c) for c in config.input.weak]
         self._strong = [make("augmentation", c) for c in config.input.strong]
+        self._opened: dict[str, Split] = {}
         self._splits: dict[str, Split] = {}
-        self._assigned: dict[str, Split] = {}
 
-    def split(self, name: SplitName) -> Split:
-        """A split of the source, opened once.
+    @cached_property
+    def manifest(self) -> Assignment | None:
+        """What the config's manifest says; None where it names none."""
+        return None if self.config.manifest is None else read_assignment(self.config.manifest)
+
+    def split(self, name: RunSplitName) -> Split:
+        """A split of the source, or what the config's manifest names of it, opened once.
 
         Raises:
             DataError: the source has none of that name, it is empty, or more of it is damaged than may be.
         """
         if name not in self._splits:
+            if name == "holdout" or (name == "labeled" and self.config.evaluation.holdout is not None):
+                self._divide_labeled()
+            else:
+                self._splits[name] = tolerant(self._whole(name), name, self.damaged)
+        return self._splits[name]
+
+    def _divide_labeled(self) -> None:
+        amount = self.config.evaluation.holdout
+        assert amount is not None
+        whole = self._whole("labeled")
+        parts = hold_out(whole, tolerant(whole, "labeled", self.damaged), amount)
+        for name, part in zip(("labeled", "holdout"), parts, strict=True):
+            self._splits[name] = tolerant(part, "labeled", self.damaged)
+
+    def _whole(self, name: SplitName) -> Split:
+        """A split as the source gives it, or what the config's manifest names of it, with whatever is damaged."""
+        if name not in self._opened:
             found = self.source.split(name)
             if found is None:
                 raise DataError(
@@ -61,8 +89,19 @@ class Streams:
                 )
             if len(found) == 0:
                 raise DataError(f"the {name} split of the dataset {self.config.data.name!r} has no samples")
-            self._splits[name] = tolerant(found, name, self.damaged)
-        return self._splits[name]
+            self._check_media(found, name)
+            named = self.manifest if name == "unlabeled" else None
+            self._opened[name] = found if named is None else assigned_split(found, named, len(self.source.classes))
+        return self._opened[name]
+
+    def _check_media(self, split: Split, name: SplitName) -> None:
+        wanted, lacking = ("image", "video") if self.config.input.clip is None else ("video", "image")
+        if wanted not in split.media:
+            change = "set input.clip, such as input.clip.frames=8" if wanted == "image" else "unset input.clip"
+            raise UserError(
+                f"the {name} split of the dataset {self.config.data.name!r} has {lacking}s, but the run takes "
+                f"{wanted}s; {change}, or give it other data"
+            )
 
     def batches(self, stage: RunStage, start: int) -> Iterator[Batch]:
         """See `mplframe.engine.loop.Feed`."""
@@ -96,7 +135,8 @@ class Streams:
             numbers: which; all by default.
             augmented: give them the augmentations of the strong view on top.
         """
-        settings = self.config.input
+        settings, clip = self.config.input, self.config.input.clip
+        clips = None if clip is None else Clips(clip.frames, clip.stride, evenly(clip.test_clips))
         batches = evaluation_batches(
             split,
             batch_size=self.config.evaluation.batch_size,
@@ -106,19 +146,18 @@ class Streams:
             eval_crop=settings.eval_crop,
             workers=settings.workers,
             numbers=numbers,
+            clips=clips,
         )
         return (self._noised(batch) for batch in batches) if augmented else batches
 
-    def test_batches(self, size: int | None = None) -> Iterator[EvaluationBatch]:
-        """A fresh pass over the test split."""
-        return self.inputs(self.split("test"), size)
+    def judged_batches(self, size: int | None = None) -> Iterator[EvaluationBatch]:
+        """A fresh pass over the split that networks are judged on."""
+        return self.inputs(self.split(self.config.evaluation.split), size)
 
     def _noised(self, batch: EvaluationBatch) -> EvaluationBatch:
-        images = batch.images
         rng = generator(self.config.seed, "noised", batch.numbers[0])
-        for augmentation in self._strong:
-            images = augmentation.apply(images, augmentation.draw(len(images), images.shape[-1], rng))
-        return batch._replace(images=images)
+        draws = [each.draw(len(batch.images), batch.images.shape[-1], rng) for each in self._strong]
+        return batch._replace(images=augment(batch.images, self._strong, draws))
 
     def _fit(self, size: int | None) -> FitName:
         """Images that are fed as they are have to be scaled where a stage wants another size."""
@@ -127,13 +166,15 @@ class Streams:
 
     def _unlabeled(self, stage: RunStage) -> Split:
         """The unlabeled split, or what an earlier task chose of it."""
-        split, name = self.split("unlabeled"), stage.plan.streams.assigned
+        name = stage.plan.streams.assigned
         if not name:
-            return split
-        if stage.name not in self._assigned:
-            manifest = stage.context.folder(name) / MANIFEST
-            self._assigned[stage.name] = assigned_split(split, manifest, len(self.source.classes))
-        return self._assigned[stage.name]
+            return self.split("unlabeled")
+        own = f"{stage.name}/unlabeled"
+        if own not in self._splits:
+            chosen = read_assignment(str(stage.context.folder(name) / MANIFEST))
+            found = assigned_split(self._whole("unlabeled"), chosen, len(self.source.classes))
+            self._splits[own] = tolerant(found, "unlabeled", self.damaged)
+        return self._splits[own]
 
     def _loader(self, stage: RunStage, part: int, parts: int) -> Loader:
         """This process's share of one of the parts of each batch."""
@@ -156,7 +197,7 @@ class Streams:
     ) -> Stream:
         settings, streams = self.config.input, stage.plan.streams
         strong: View = "labeled_strong" if name == "labeled" else "strong"
-        augmented, fit = name in streams.augmented, self._fit(streams.size)
+        augmented = name in streams.augmented
         return Stream(
             split,
             name=f"{stage.name}/{name}",
@@ -164,11 +205,13 @@ class Streams:
             batch=streams.labeled if name == "labeled" else streams.unlabeled,
             size=streams.size or settings.size,
             channels=settings.channels,
-            fit=fit,
+            fit=self._fit(streams.size),
             weak=self._weak if augmented else (),
             strong=self._strong if augmented else (),
             want_strong=strong in streams.views,
-            eval_crop=None if augmented or fit == "exact" else settings.eval_crop,
+            eval_crop=settings.eval_crop,
+            still=not augmented,
+            clip=None if settings.clip is None else Clips(settings.clip.frames, settings.clip.stride, ()),
             rank=part * self.backend.world + self.backend.rank,
             world=parts * self.backend.world,
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
@@ -79,6 +81,25 @@ def make_folder(path: Path) -> None:
         raise UserError(
             f"can't make or write the folder {path}: {error.strerror}; choose another (--out DIR)"
         ) from error
+
+
+@contextmanager
+def alone(folder: Path, who: str) -> Iterator[None]:
+    """Hold a folder that is there, so that nobody else does.
+
+    Args:
+        folder: which.
+        who: does, such as `run`; for the message.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"another {who} is writing to {folder}; choose another folder (--out DIR)") from error
+        yield
 
 
 def _sync_folder(folder: Path) -> None:

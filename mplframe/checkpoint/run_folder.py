@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -10,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mplframe.checkpoint.files import make_folder, write_atomic
-from mplframe.checkpoint.store import BEST, CheckpointStore, load, save
+from mplframe.checkpoint.files import alone, make_folder, write_atomic
+from mplframe.checkpoint.format import SHARDED, load, save
+from mplframe.checkpoint.store import BEST, CheckpointStore
 from mplframe.errors import CheckpointError, UserError, writing
 
 
@@ -29,6 +29,7 @@ class RunFolder:
         self.summary = path / "summary.json"
         self.metrics = path / "metrics.jsonl"
         self.damaged = path / "damaged.jsonl"
+        self.pruned = path / "pruned.json"
         self.curves = path / "curves.png"
         self.checkpoints = path / "checkpoints"
         self._artifacts = path / "artifacts"
@@ -41,11 +42,7 @@ class RunFolder:
             UserError: it can't be written, or another run holds it.
         """
         make_folder(self.checkpoints)
-        with (self.path / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UserError(f"another run is writing to {self.path}; choose another folder (--out DIR)") from error
+        with alone(self.path, "run"):
             yield
 
     def begin(self, resume: str, store: CheckpointStore) -> dict[str, Any] | None:
@@ -71,6 +68,7 @@ class RunFolder:
                 f"{self.path} holds a finished run; choose another folder (--out DIR), or start over in this one with "
                 "--resume never"
             )
+        self.pruned.unlink(missing_ok=True)
         found = self._found(resume, store)
         if found is not None and resume != "auto":
             self._adopt(*found, store)
@@ -127,11 +125,11 @@ class RunFolder:
             return store.newest()
         path = Path(resume)
         if path.is_dir():
-            found = CheckpointStore(path / "checkpoints", keep=1).newest()
+            found = store.newest(path / "checkpoints")
             if found is None:
                 raise CheckpointError(f"--resume {path}: there is no whole checkpoint in {path / 'checkpoints'}")
             return found
-        return path, load(path)
+        return path, store.load(path)
 
     def _adopt(self, path: Path, payload: Mapping[str, Any], store: CheckpointStore) -> None:
         """Take over what belongs to a checkpoint that the user named, and drop what came after it."""
@@ -151,12 +149,12 @@ class RunFolder:
                 later.unlink()
 
     def _clear(self) -> None:
-        files = (self.config, self.manifest, self.summary, self.metrics, self.damaged, self.curves)
+        files = (self.config, self.manifest, self.summary, self.metrics, self.damaged, self.curves, self.pruned)
         for file in (*files, self.checkpoints / BEST, *self.path.glob("damaged-*.jsonl")):
             file.unlink(missing_ok=True)
         for checkpoint in self.checkpoints.glob("step-*.pt"):
             checkpoint.unlink()
-        for folder in (self._artifacts, self.path / "tensorboard"):
+        for folder in (self._artifacts, self.path / "tensorboard", *self.checkpoints.glob(f"*{SHARDED}")):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -11,7 +11,7 @@ import typer
 from mplframe.cli.shared import ConfigArgument, JsonOption, ProfileOption, SetOption, answer
 
 data_app = typer.Typer(
-    help="Make and check datasets: pack, split, index, inspect, preview, verify.",
+    help="Make and check datasets: pack, split, collect, index, inspect, preview, verify.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -55,7 +55,21 @@ FormatOption = Annotated[
     typer.Option("--format", help="Layout of --source."),
 ]
 SplitOption = Annotated[
-    Literal["cifar10-4k", "svhn-1k"] | None, typer.Option(help="A split of the papers (MPL v4, C.1).")
+    Literal[
+        "cifar10-4k",
+        "cifar10-4k-v1",
+        "svhn-1k",
+        "imagenet-1",
+        "imagenet-10",
+        "imagenet-20",
+        "imagenet-40",
+        "imagenet-80",
+    ]
+    | None,
+    typer.Option(
+        help="A split of the papers (MPL v4, C.1), in file order; images to tune on become held_out-*.tar, "
+        "to be named as data.test."
+    ),
 ]
 LabelsOption = Annotated[
     str | None,
@@ -227,6 +241,43 @@ def data_preview(
         as_json,
         lambda: f"step {step} of the stage {drawn['stage']} is drawn in {out}: {', '.join(drawn['rows'])}",
     )
+
+
+@data_app.command("collect", epilog="Example: mplframe data collect best.parquet s3://bucket/best/")
+def data_collect(
+    manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="Made by `mplframe select`, a path or URL.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="The folder for the shards, or the URL of one in a store.")],
+    classes: Annotated[
+        str | None, typer.Option(metavar="N|FILE", help="How many classes, or their names; by default numbers.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the order in the shards.")] = 0,
+    shard_size: ShardSizeOption = 10_000,
+    shard_mb: ShardMbOption = 256,
+    skip_damaged: SkipDamagedOption = False,
+    workers: WorkersOption = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Collect the images that a manifest names, with what was assigned to them, in shards of their own.
+
+    To train on them where they lie, name the manifest in the config: manifest: FILE.
+    """
+    from mplframe.api import datasets
+
+    with _Progress("packing") as progress:
+        report = datasets.data_collect(
+            manifest,
+            out,
+            classes=classes,
+            seed=seed,
+            shard_size=shard_size,
+            shard_mb=shard_mb,
+            skip_damaged=skip_damaged,
+            workers=workers,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    answer(report, as_json, lambda: _pack_text(report))
 
 
 @data_app.command("inspect", epilog="Example: mplframe data inspect examples/quickstart.yaml --sheet sheet.png")

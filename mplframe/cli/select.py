@@ -26,6 +26,14 @@ def label(
         Literal["float16", "float32"] | None, typer.Option(help="Keep every class's probability too, in this type.")
     ] = None,
     embedding: Annotated[bool, typer.Option(help="Keep embeddings, for `mplframe duplicates`.")] = False,
+    tags: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Keep the tags under this key of each .json, for `select` with tags."),
+    ] = None,
+    tag_classes: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="JSON: the class of each tag; by default a tag is a class's name."),
+    ] = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -43,6 +51,8 @@ def label(
         top_p=top_p,
         distribution=distribution,
         embedding=embedding,
+        tags=tags,
+        tag_classes=tag_classes,
         done=None if as_json else _tell,
     )
     answer(found, as_json, lambda: f"{found['shards']} shards scored by the {found['role']} are in {out}")
@@ -58,6 +68,13 @@ def select(
     dropped: Annotated[
         str | None, typer.Option(metavar="FILE", help="Also list every image that wasn't selected, and why.")
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also write the report as JSON, a figure, and examples of each class."),
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The names of the classes, for the report.")
+    ] = None,
     memory_gib: Annotated[float, typer.Option(help="Memory to use, in GiB.")] = 4.0,
     threads: Annotated[int, typer.Option(min=1, help="Threads to use.")] = 2,
     scratch: Annotated[str | None, typer.Option(metavar="DIR", help="For what doesn't fit into memory.")] = None,
@@ -69,8 +86,10 @@ def select(
     from mplframe.selection.config import ResourceConfig
 
     resources = ResourceConfig(memory_gib=memory_gib, threads=threads, scratch=scratch)
-    report = api.select(scores, out, overrides=overrides or [], dropped=dropped, resources=resources)
-    answer(report, as_json, lambda: selection_table(report))
+    found = api.select(
+        scores, out, overrides=overrides or [], dropped=dropped, report=report, classes=classes, resources=resources
+    )
+    answer(found, as_json, lambda: selection_table(found))
 
 
 def duplicates(

@@ -21,7 +21,11 @@ def transfer(
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge a network's features by a logistic regression on other data; its classes needn't be the network's."""
+    """Judge a network's features by a logistic regression on other data; its classes needn't be the network's.
+
+    Full finetuning is a run of `supervised` with the network {name: trained, run: RUN, head: new}: see
+    examples/transfer.yaml.
+    """
     from mplframe import api
 
     found = api.transfer(target, data, checkpoint=checkpoint, role=role, strength=strength, overrides=overrides or [])

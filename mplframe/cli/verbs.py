@@ -13,6 +13,7 @@ import typer
 from mplframe.cli import select as selection
 from mplframe.cli.data import data_app
 from mplframe.cli.shared import ConfigArgument, JsonOption, ProfileOption, SetOption, answer
+from mplframe.cli.sweep import sweep
 from mplframe.cli.transfer import transfer
 from mplframe.errors import MplframeError, UserError
 
@@ -29,6 +30,7 @@ config_app = typer.Typer(
 )
 plugins_app = typer.Typer(help="What is installed: list, doctor.", no_args_is_help=True, rich_markup_mode=None)
 selection.add_to(app)
+app.command(epilog="Example: mplframe sweep examples/sweep.yaml --jobs 2")(sweep)
 app.command(epilog="Example: mplframe transfer runs/student birds/")(transfer)
 app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
@@ -63,17 +65,33 @@ def run(
     answer(summary, as_json, lambda: summary_table(summary, folder))
 
 
-@app.command(epilog="Example: mplframe plan examples/imagenet_l2.yaml --json")
+@app.command(epilog="Example: mplframe plan examples/imagenet_l2.yaml --device h100:8")
 def plan(
-    config: ConfigArgument, overrides: SetOption = None, profile: ProfileOption = None, as_json: JsonOption = False
+    config: ConfigArgument,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[:COUNT]", help="Say whether it fits on these devices, and how long it takes."),
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Of a device, such as 24GiB, instead of the named one's.")
+    ] = None,
+    flops: Annotated[
+        float | None, typer.Option(metavar="RATE", help="Peak FLOP/s of a device, such as 100e12, likewise.")
+    ] = None,
+    utilisation: Annotated[float, typer.Option(help="Share of the peak that training is taken to reach.")] = 0.4,
+    overrides: SetOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Say what a run would cost, without touching data or taking memory."""
     from mplframe import api
-    from mplframe.report.tables import plan_table
+    from mplframe.engine.devices import find_devices
+    from mplframe.report.plan import plan_table
 
+    devices = find_devices(device, memory=memory, flops=flops, utilisation=utilisation)
     loaded = api.load(config, overrides=overrides or [], profile=profile)
-    cost = api.plan(loaded)
-    answer(cost.to_json(), as_json, lambda: plan_table(cost.to_json()))
+    cost = api.plan(loaded, devices=devices).to_json()
+    answer(cost, as_json, lambda: plan_table(cost))
 
 
 @app.command("eval", epilog="Example: mplframe eval runs/quickstart --checkpoint best --json")
@@ -139,6 +157,19 @@ def config_schema() -> None:
     from mplframe import api
 
     print(json.dumps(api.schema(), indent=2))
+
+
+@app.command(epilog="Example: mplframe doctor --json")
+def doctor(as_json: JsonOption = False) -> None:
+    """What this environment has: versions, devices, backends and why one can't run, optional packages, data sets.
+
+    It describes and exits with 0; `mplframe plugins doctor` checks what is registered.
+    """
+    from mplframe import api
+    from mplframe.report.environment import environment_table
+
+    found = api.doctor()
+    answer(found, as_json, lambda: environment_table(found))
 
 
 @plugins_app.command("list", epilog="Example: mplframe plugins list --kind feedback")

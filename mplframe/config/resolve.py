@@ -103,6 +103,8 @@ def _field(field: FieldInfo, value: Any, path: tuple[Any, ...], lookup: Lookup, 
     if nested is not None and value is not None:
         if get_origin(field.annotation) is tuple and isinstance(value, list | tuple):
             return tuple(_model(nested, item, (*path, i), lookup, problems) for i, item in enumerate(value))
+        if get_origin(field.annotation) is dict and isinstance(value, Mapping):
+            return {str(key): _model(nested, item, (*path, key), lookup, problems) for key, item in value.items()}
         return _model(nested, value, path, lookup, problems)
     return value
 

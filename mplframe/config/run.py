@@ -7,19 +7,38 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from mplframe.config.base import BaseConfig, ComponentConfig, Kind
+from mplframe.config.sweep import SweepConfig
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
+class ClipConfig(BaseConfig):
+    """What networks see of a video.
+
+    Attributes:
+        frames: of a clip; Billion-scale, table 7: 8 or 32.
+        stride: frames of the video from one frame of a clip to the next. The paper doesn't say; 8 frames 4 apart are
+            about a second.
+        test_clips: in evaluation, evenly spaced clips whose probabilities are averaged; Billion-scale, 5.1: 10.
+    """
+
+    frames: PositiveInt = 8
+    stride: PositiveInt = 4
+    test_clips: PositiveInt = 10
+
+
 class InputConfig(BaseConfig):
-    """From decoded image to network input.
+    """From decoded image or video to network input.
 
     Attributes:
         size: height and width of the network's input, in pixels.
         channels: 1 (grey) or 3 (RGB); images are converted.
         fit: how an image gets to `size` in training. `exact` demands that it already has it; `resize` scales the
-            shorter side and crops the center; `random_resized_crop` is the Inception crop. Evaluation uses `exact`
-            where training does, else resize and center crop.
+            shorter side and crops the center; `random_crop` scales the shorter side as evaluation does and crops at a
+            random place (Billion-scale, supplement 4.2: 112 of 128 pixels); `random_resized_crop` is the Inception
+            crop. Evaluation uses `exact` where training does, else resize and center crop.
+        clip: feed clips of videos instead of images; null for images. In training a clip lies anywhere in its video;
+            all its frames are fitted and augmented alike.
         eval_crop: in evaluation the shorter side is scaled to `size / eval_crop` before the center crop.
         mean: per channel, in units of the [0, 1] pixel range; null for ImageNet's (RGB) or 0.5 (grey).
         std: likewise.
@@ -35,7 +54,8 @@ class InputConfig(BaseConfig):
 
     size: PositiveInt
     channels: Literal[1, 3] = 3
-    fit: Literal["exact", "resize", "random_resized_crop"] = "exact"
+    fit: Literal["exact", "resize", "random_crop", "random_resized_crop"] = "exact"
+    clip: ClipConfig | None = None
     eval_crop: Annotated[float, Field(gt=0.0, le=1.0)] = 0.875
     mean: tuple[float, ...] | None = None
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
@@ -62,21 +82,32 @@ class InputConfig(BaseConfig):
 
 
 class EvaluationConfig(BaseConfig):
-    """When and how networks are judged on the test split.
+    """When, on what and how networks are judged.
 
     Attributes:
         every: steps between evaluations; 0 evaluates at the end of each stage only.
-        batch_size: images per forward.
+        split: what networks are judged on: the dataset's test split, or the labeled samples that are held out.
+        holdout: labeled samples that are never trained on, to choose settings by: their number or a fraction, of each
+            class alike, the same ones for every seed. Null: none.
+        batch_size: images or clips per forward; the clips of one video always go together.
         weights: `ema` judges the averaged weights of the networks that keep an average; `raw` never does.
         evaluators: what is measured.
     """
 
     every: NonNegativeInt = 0
+    split: Literal["test", "holdout"] = "test"
+    holdout: PositiveInt | Annotated[float, Field(gt=0, lt=1)] | None = None
     batch_size: PositiveInt = 256
     weights: Literal["ema", "raw"] = "ema"
     evaluators: Annotated[tuple[ComponentConfig, ...], Kind("evaluator")] = Field(
         default_factory=lambda: (ComponentConfig(name="classification"),)
     )
+
+    @model_validator(mode="after")
+    def _something_is_held_out(self) -> EvaluationConfig:
+        if self.split == "holdout" and self.holdout is None:
+            raise ValueError("split is holdout, but nothing is held out; set evaluation.holdout")
+        return self
 
 
 class CheckpointConfig(BaseConfig):
@@ -85,12 +116,14 @@ class CheckpointConfig(BaseConfig):
     Attributes:
         every: steps between checkpoints; one is always written at the end of a stage.
         keep: how many of the newest are kept.
+        background: train on while one is being written; its content is copied to the host first.
         keep_best: also keep the one with the best `metric` of the main network so far.
         metric: the evaluation metric that `keep_best` compares; greater is better.
     """
 
     every: PositiveInt = 500
     keep: PositiveInt = 2
+    background: bool = True
     keep_best: bool = True
     metric: str = "top1"
 
@@ -104,12 +137,15 @@ class RunConfig(BaseConfig):
         method: what is trained and how.
         baselines: methods trained before it on the same data, reported beside it.
         data: the dataset source.
+        manifest: what of its unlabeled samples is trained on, how often, and what each is taken for: the path or URL of
+            a manifest made by `mplframe select`, whose images are read where they lie. Null: all of them.
         input: from decoded image to network input.
         backend: where it runs.
         evaluation: when and how networks are judged.
         checkpoint: what is kept.
         trackers: where metrics go.
         log_every: steps between metric records; each record is the mean over these steps.
+        sweep: what `mplframe sweep` searches; `mplframe run` ignores it.
     """
 
     seed: NonNegativeInt = 0
@@ -117,6 +153,7 @@ class RunConfig(BaseConfig):
     method: Annotated[ComponentConfig, Kind("method")]
     baselines: Annotated[tuple[ComponentConfig, ...], Kind("method")] = ()
     data: Annotated[ComponentConfig, Kind("dataset")]
+    manifest: str | None = None
     input: InputConfig
     backend: Annotated[ComponentConfig, Kind("backend")] = Field(default_factory=lambda: ComponentConfig(name="single"))
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -125,3 +162,4 @@ class RunConfig(BaseConfig):
         default_factory=lambda: tuple(ComponentConfig(name=n) for n in ("console", "jsonl", "tensorboard"))
     )
     log_every: PositiveInt = 50
+    sweep: SweepConfig | None = None

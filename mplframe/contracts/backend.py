@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from typing import TypeVar
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.batch import Batch, Tensors
+from mplframe.contracts.sharding import Sharding
 from mplframe.errors import MplframeError
 
 T = TypeVar("T")
@@ -35,9 +36,22 @@ class Backend(ABC):
     rank: int = 0
     world: int = 1
 
+    @classmethod
+    def unavailable(cls) -> str | None:
+        """Why this backend can't run in this environment, and what to install; None where it can. Starts nothing."""
+        return None
+
+    @classmethod
+    def sharding(cls, config: Any) -> Sharding | None:
+        """How tensors would be cut over devices by a backend of this `Config`; None where each device holds all."""
+        return None
+
     @abstractmethod
     def prepare(self, module: nn.Module) -> nn.Module:
-        """Bring a freshly built network to the device; may wrap its compilation, never its parameter names."""
+        """Bring a freshly built network to the device; may wrap its compilation, never its parameter names.
+
+        What it gives can be deep-copied, and takes whole tensors in `load_state_dict`.
+        """
 
     @abstractmethod
     def place(self, batch: Batch) -> Batch:
@@ -46,6 +60,28 @@ class Backend(ABC):
     @abstractmethod
     def autocast(self) -> AbstractContextManager[None]:
         """What forwards run in: the precision, and batch norms that know of the other processes."""
+
+    @contextmanager
+    def seeded(self, seed: int) -> Iterator[None]:
+        """A block in which forwards draw their random numbers from `seed`; afterwards generators are where they were.
+
+        What is drawn from one seed differs between kinds of devices.
+        """
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            yield
+
+    def settle(self, modules: Sequence[nn.Module], optimizer: torch.optim.Optimizer) -> None:
+        """Bring networks and their optimizer's state to where training keeps them.
+
+        Called when a learner has been made and whenever its state has been loaded. What `prepare` has done to a
+        network's tensors needn't have survived copying and loading.
+        """
+        return
+
+    def rate(self, lr: float) -> float:
+        """The learning rate to step with: this one, or its neighbour where a program would be compiled for it alone."""
+        return lr
 
     @abstractmethod
     def reduce(self, gradients: Tensors) -> Tensors:
@@ -61,7 +97,27 @@ class Backend(ABC):
 
     @abstractmethod
     def mark_step(self) -> None:
-        """The step is complete: lazy backends run it now."""
+        """The step, or a forward by itself, is complete: lazy backends run it now."""
+
+    def host(self, state: Any) -> Any:
+        """The same nested state with whole tensors of torch's own, such as go into a file that every backend reads."""
+        return state
+
+    def room(self, shape: Sequence[int], *, dtype: torch.dtype) -> Tensor:
+        """An empty tensor to read one of a checkpoint into: this process's shard of it, or all."""
+        return torch.empty(shape, dtype=dtype)
+
+    def gathered(self, tensors: Tensors) -> Tensors:
+        """Each tensor whole, where processes hold shards of it."""
+        return tensors
+
+    @contextmanager
+    def alone(self, module: nn.Module) -> Iterator[None]:
+        """A block in which forwards of a prepared network, without gradients, wait for no other process.
+
+        Each may make as many as it likes; all of them enter and leave together.
+        """
+        yield
 
     @property
     def main(self) -> bool:
@@ -71,6 +127,18 @@ class Backend(ABC):
     def gather(self, value: T) -> list[T]:
         """What each process gives, by rank, on the host; waits for all of them."""
         return [value]
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag of any process is raised. Cheap enough for every step."""
+        return flag
+
+    def guarded(self) -> AbstractContextManager[None]:
+        """What a run happens in.
+
+        Raises:
+            RunError: where something in the block fails because another process has ended.
+        """
+        return nullcontext()
 
     def barrier(self) -> None:
         """Wait until every process is here."""

@@ -20,7 +20,8 @@ class Samples:
     """N samples in two views.
 
     Attributes:
-        weak: [N, C, H, W], uint8 pixels (normalised inside the network) or floats that are used as they are.
+        weak: [N, C, H, W], uint8 pixels (normalised inside the network) or floats that are used as they are; clips of
+            videos are [N, T, C, H, W].
         strong: like `weak`, strongly augmented; None where no view of it is asked for.
         labels: [N] int64; `UNKNOWN` where there is none. For unlabeled samples it is the truth where it happens to be
             known: only diagnostics may look at it.

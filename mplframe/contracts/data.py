@@ -12,8 +12,10 @@ import numpy.typing as npt
 import torch
 
 from mplframe.config.base import ComponentConfig
+from mplframe.errors import DataError
 
 SplitName = Literal["labeled", "unlabeled", "test"]
+Media = Literal["image", "video"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Sample:
 
     Attributes:
         key: its name within the split, for error messages and predictions.
-        image: [H, W, 3] uint8 RGB or [H, W, 1] uint8 grey.
+        image: [H, W, 3] uint8 RGB or [H, W, 1] uint8 grey; of a video [frames, H, W, 3 or 1].
         label: its class index, or `UNKNOWN` (-1).
         target: [C] float32 probabilities that an earlier stage assigned to it; None where none did.
     """
@@ -31,6 +33,22 @@ class Sample:
     image: npt.NDArray[np.uint8]
     label: int
     target: npt.NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Clips:
+    """What is wanted of a video: one clip or several, each of so many frames.
+
+    Attributes:
+        frames: of each clip.
+        stride: frames of the video from one frame of a clip to the next.
+        positions: where the clips lie, one number for each: 0 begins with the video's first frame, 1 ends with its
+            last, and what is drawn uniformly from [0, 1) makes every possible beginning equally likely.
+    """
+
+    frames: int
+    stride: int
+    positions: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -66,12 +84,30 @@ class Split(ABC):
 
     @abstractmethod
     def read(self, indices: Sequence[int]) -> list[Sample]:
-        """The samples with these numbers, decoded, in this order.
+        """The samples with these numbers, decoded, in this order; of videos a few frames from first to last.
 
         Raises:
             DamageError: a sample can't be used; names its key and where it lies.
             DataError: none can be read: the store is out of reach, a file was changed.
         """
+
+    @property
+    def media(self) -> frozenset[Media]:
+        """What its samples are."""
+        return frozenset({"image"})
+
+    def read_clips(self, indices: Sequence[int], clips: Sequence[Clips]) -> list[Sample]:
+        """Clips of the videos with these numbers, in this order; `image` is [clips * frames, H, W, C], clip by clip.
+
+        Args:
+            indices: [N] numbers.
+            clips: [N] what is wanted of each. A video that is shorter than a clip stands still at its end.
+
+        Raises:
+            DamageError: a sample can't be used, or isn't a video; names its key and where it lies.
+            DataError: there are no videos here, or none can be read.
+        """
+        raise DataError("this dataset has images and no videos to take clips of; unset input.clip")
 
     @property
     def damage(self) -> Sequence[Damage]:
@@ -82,6 +118,14 @@ class Split(ABC):
     def key(self, index: int) -> str:
         """The key of a sample, known without decoding it."""
         return str(index)
+
+    def tags(self, indices: Sequence[int]) -> list[tuple[int, ...]] | None:
+        """The classes that the tags of these samples name, ascending; None where samples have no tags.
+
+        Raises:
+            DamageError: tags can't be read; names the sample's key and where it lies.
+        """
+        return None
 
     def expect(self, groups: Sequence[int]) -> None:
         """Told which groups will be read before long: a slow store can begin to fetch them. Returns at once."""
@@ -100,7 +144,7 @@ class EvaluationBatch(NamedTuple):
     """Samples as networks take them in evaluation.
 
     Attributes:
-        images: [n, channels, size, size] uint8.
+        images: [n, channels, size, size] uint8; of videos [n, clips, frames, channels, size, size].
         labels: [n] int64.
         keys: n of them.
         numbers: n, of the samples in their split.

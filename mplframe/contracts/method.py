@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -66,19 +66,30 @@ class PlannedNetwork:
         role: such as `teacher`.
         architecture: its settings.
         optimizer: settings of its optimizer; None for a network that isn't trained.
+        lr_scale: what the optimizer's learning rate is multiplied by.
         ema: whether an average of its weights is kept.
         schedule: settings of its learning rate's schedule, if any.
         distributions: whether it takes probabilities instead of images.
         freeze: patterns of names of parameters that aren't trained.
+        size: height and width of the images that it is built for; None for the run's own.
+        given: it has to begin with trained weights, since no stage trains it.
     """
 
     role: str
     architecture: ComponentConfig
     optimizer: ComponentConfig | None
+    lr_scale: float = field(default=1.0, kw_only=True)
     ema: bool = False
     schedule: ComponentConfig | None = None
     distributions: bool = False
     freeze: Sequence[str] = ()
+    size: int | None = None
+    given: bool = False
+
+    def spec(self, images: ImageSpec) -> ImageSpec:
+        """What it takes in and gives out in a run on these images."""
+        own = replace(images, size=self.size or images.size)
+        return own.of_distributions if self.distributions else own
 
 
 class Stage(ABC):
@@ -135,13 +146,23 @@ class StageContext(Protocol):
     def make(self, kind: str, config: ComponentConfig) -> Any:
         """The live component behind a config, collaborators included."""
 
-    def network(self, config: ComponentConfig, role: str, *, distributions: bool = False) -> nn.Module:
+    def network(
+        self,
+        config: ComponentConfig,
+        role: str,
+        *,
+        distributions: bool = False,
+        size: int | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> nn.Module:
         """A prepared network with seeded initial weights: the same for the same seed and role.
 
         Args:
             config: of its architecture.
             role: such as `teacher`.
             distributions: whether it takes [N, C] probabilities instead of images; see `ImageSpec.of_distributions`.
+            size: height and width of the images that it is built for; the run's own by default.
+            state: weights to begin with instead, such as an `artifact`.
         """
 
     def lookahead(self, optimizer: torch.optim.Optimizer) -> Lookahead:
@@ -189,14 +210,28 @@ class TaskContext(StageContext, Protocol):
             DataError: there is none of that name.
         """
 
-    def inputs(self, split: Split, numbers: range, *, augmented: bool = False) -> Iterator[EvaluationBatch]:
+    def inputs(
+        self, split: Split, numbers: range, *, augmented: bool = False, size: int | None = None
+    ) -> Iterator[EvaluationBatch]:
         """Samples of a split in order, as networks take them in evaluation; damaged ones are left out.
 
         Args:
             split: where they come from.
             numbers: which.
             augmented: give their strong views instead.
+            size: height and width of the images; the run's own by default.
         """
+
+    def judge(self, networks: Mapping[str, nn.Module], size: int | None = None) -> dict[str, dict[str, float]]:
+        """Metrics of networks on the test split, by role, the same in every process.
+
+        Args:
+            networks: by role.
+            size: height and width of the images; the run's own by default.
+        """
+
+    def keep(self, role: str, state: Mapping[str, Any]) -> None:
+        """Leave a state dict for later stages, which get it as the `artifact` of that role."""
 
     def check(self) -> None:
         """To be called often.
@@ -218,11 +253,13 @@ class TaskPlan:
         networks: what is asked, for `mplframe plan`; none of them is trained.
         run: does it, and gives plain values for the summary. Run again after it was cut off, it goes on by what lies in
             its folder; run again when all is done, it changes nothing.
+        tags: whether it needs unlabeled samples with tags.
     """
 
     name: str
     networks: Sequence[PlannedNetwork]
     run: Callable[[TaskContext], Mapping[str, Any]]
+    tags: bool = False
 
 
 Plan = StagePlan | TaskPlan

@@ -28,7 +28,8 @@ class OptimizerConfig(ComponentConfig):
 class OptimizerFactory(ABC):
     """Makes a torch optimizer from its `config`.
 
-    Its learning rate is the schedule's: every step sets `lr` of each group to the config's `lr` times the schedule.
+    Its learning rate is the schedule's: every step sets `lr` of each group to its peak times the schedule. The peak is
+    the config's `lr`, scaled to the batch where `lr_per` says what batch it is for.
     """
 
     Config: type[OptimizerConfig]

@@ -18,7 +18,7 @@ class Record:
         stage: name of the stage.
         step: steps of this stage that are done.
         total: steps of all stages that are done.
-        split: `train` or `test`.
+        split: `train`, or what networks are judged on: `test` or `holdout`.
         values: metrics by name; a network's are prefixed by its role, as in `student/top1`.
         timing: what differs from run to run: seconds, images per second. Kept apart from what is reproducible.
     """

@@ -13,8 +13,8 @@ from mplframe.data.content import Content, Files, Ranges, open_local
 from mplframe.data.parallel import in_the_background
 from mplframe.data.shard_cache import ShardCache
 from mplframe.data.shard_list import Shard
-from mplframe.data.stores import Stores, explained
 from mplframe.errors import UserError
+from mplframe.stores.stores import Stores, explained
 
 TOGETHER = 16
 """Shards that training order shuffles together, and so reads at once."""

@@ -8,8 +8,11 @@ from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from mplframe.contracts.data import Damage, Sample, Split
+from mplframe.contracts.data import Clips, Damage, Media, Sample, Split
+from mplframe.data.assigned_member import one_hot
+from mplframe.errors import DataError
 
 
 @final
@@ -22,16 +25,24 @@ class AssignedSplit(Split):
             counts several times.
         targets: [M] class indices, or [M, C] probabilities of any float type.
         classes: C.
+        keys: [M] of the chosen samples; where given, reading a sample with another key is an error.
     """
 
     def __init__(
-        self, split: Split, numbers: npt.NDArray[np.int64], targets: npt.NDArray[Any], *, classes: int
+        self,
+        split: Split,
+        numbers: npt.NDArray[np.int64],
+        targets: npt.NDArray[Any],
+        *,
+        classes: int,
+        keys: pa.LargeStringArray | None = None,
     ) -> None:
         if len(numbers) != len(targets):
             raise ValueError(f"{len(numbers)} samples are chosen but {len(targets)} targets given")
         if np.any(np.diff(numbers) < 0):
             raise ValueError("numbers must ascend")
         self._split, self._numbers, self._targets, self._classes = split, numbers, targets, classes
+        self._keys = keys
         owners = np.searchsorted(np.cumsum(split.group_sizes), numbers, side="right")
         self._owners, self._sizes = np.unique(owners, return_counts=True)
 
@@ -47,21 +58,52 @@ class AssignedSplit(Split):
     def key(self, index: int) -> str:
         return self._split.key(int(self._numbers[index]))
 
+    def tags(self, indices: Sequence[int]) -> list[tuple[int, ...]] | None:
+        return self._split.tags(self._numbers[list(indices)].tolist())
+
     def expect(self, groups: Sequence[int]) -> None:
         self._split.expect(self._owners[list(groups)].tolist())
 
     def scaled(self, shorter: int) -> Split:
-        return AssignedSplit(self._split.scaled(shorter), self._numbers, self._targets, classes=self._classes)
+        scaled = self._split.scaled(shorter)
+        return AssignedSplit(scaled, self._numbers, self._targets, classes=self._classes, keys=self._keys)
 
     def read(self, indices: Sequence[int]) -> list[Sample]:
-        """The chosen samples with these numbers, in this order, with their targets."""
-        samples = self._split.read(self._numbers[list(indices)].tolist())
-        return [replace(sample, target=self._target(i)) for sample, i in zip(samples, indices, strict=True)]
+        """The chosen samples with these numbers, in this order, with their targets.
 
-    def _target(self, index: int) -> npt.NDArray[np.float32]:
+        Raises:
+            DataError: a sample isn't the one that was chosen.
+        """
+        samples = self._split.read(self._numbers[list(indices)].tolist())
+        return [self._assigned(sample, i) for sample, i in zip(samples, indices, strict=True)]
+
+    @property
+    def media(self) -> frozenset[Media]:
+        return self._split.media
+
+    def read_clips(self, indices: Sequence[int], clips: Sequence[Clips]) -> list[Sample]:
+        """As `read`, of videos."""
+        samples = self._split.read_clips(self._numbers[list(indices)].tolist(), clips)
+        return [self._assigned(sample, i) for sample, i in zip(samples, indices, strict=True)]
+
+    def check_keys(self) -> None:
+        """See that the samples are those that were chosen; none is read.
+
+        Raises:
+            DataError: one isn't.
+        """
+        for index in range(len(self)):
+            self._check_key(self.key(index), index)
+
+    def _check_key(self, key: str, index: int) -> None:
+        if self._keys is not None and (chosen := self._keys[index].as_py()) != key:
+            raise DataError(
+                f"sample {key!r} lies where {chosen!r} was when it was chosen: the shards have changed since; "
+                "label and select again"
+            )
+
+    def _assigned(self, sample: Sample, index: int) -> Sample:
+        self._check_key(sample.key, index)
         found = self._targets[index]
-        if self._targets.ndim == 2:
-            return np.asarray(found, np.float32)
-        row = np.zeros(self._classes, np.float32)
-        row[found] = 1.0
-        return row
+        soft = self._targets.ndim == 2
+        return replace(sample, target=np.asarray(found, np.float32) if soft else one_hot(int(found), self._classes))

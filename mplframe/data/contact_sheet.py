@@ -24,7 +24,8 @@ _GAP = 6
 
 
 def contact_sheet(split: Split, classes: Sequence[str], path: Path | str, n: int = 40) -> Path:
-    """Write a PNG of up to `n` evenly spaced samples with their class names, `?` where there is none.
+    """Write a PNG of up to `n` evenly spaced samples with their class names, `?` where there is none; of a video some
+    frames from the first to the last, in a row of their own.
 
     Small images are enlarged by a whole factor without smoothing, large ones are scaled down.
 
@@ -38,9 +39,12 @@ def contact_sheet(split: Split, classes: Sequence[str], path: Path | str, n: int
     """
     if n < 1:
         raise UserError(f"a contact sheet needs at least one sample, got n={n}")
-    tiles = [Tile(s.image, caption(s.label, classes)) for s in split.read(evenly_spaced(len(split), n))]
+    samples = split.read(evenly_spaced(len(split), n))
+    videos = [frames_row(s.image, caption(s.label, classes)) for s in samples if s.image.ndim == 4]
+    tiles = [Tile(s.image, caption(s.label, classes)) for s in samples if s.image.ndim == 3]
     columns = min(len(tiles), max(1, math.ceil(math.sqrt(len(tiles) * 1.6))))
-    return tile_sheet([tiles[at : at + columns] for at in range(0, len(tiles), columns)], path)
+    rows = [tiles[at : at + columns] for at in range(0, len(tiles), max(1, columns))]
+    return tile_sheet([*rows, *videos], path)
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,11 @@ def tile_sheet(rows: Sequence[Sequence[Tile]], path: Path | str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(path, "png")
     return path
+
+
+def frames_row(frames: npt.NDArray[np.uint8], text: str) -> list[Tile]:
+    """The frames of a video, [T, H, W, C], side by side; the text is below the first."""
+    return [Tile(frame, text if number == 0 else "") for number, frame in enumerate(frames)]
 
 
 def caption(label: int, classes: Sequence[str]) -> str:

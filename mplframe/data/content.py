@@ -12,8 +12,8 @@ from typing import Any, BinaryIO, final
 
 from mplframe.data.parallel import over_ranges
 from mplframe.data.shard_list import Shard
-from mplframe.data.stores import Info, Stores, explained
 from mplframe.errors import DataError
+from mplframe.stores.stores import Info, Stores, explained
 
 Span = tuple[int, int]
 """Where a piece of a shard lies: offset and length, in bytes."""

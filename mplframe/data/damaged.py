@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import final
 
-from mplframe.contracts.data import Damage, Sample, Split
+from mplframe.contracts.data import Clips, Damage, Media, Sample, Split
 from mplframe.errors import DamageError, DataError, writing
 
 
@@ -84,15 +84,25 @@ def tolerant(split: Split, name: str, damaged: Damaged) -> Split:
     return TolerantSplit(split, name, damaged) if damaged.limit else split
 
 
-def usable(split: Split, indices: Sequence[int]) -> list[tuple[int, Sample]]:
+def usable(split: Split, indices: Sequence[int], clips: Clips | None = None) -> list[tuple[int, Sample]]:
     """The samples with these numbers, each with its number; damaged ones that may be left out are.
+
+    Args:
+        split: where they come from.
+        indices: their numbers.
+        clips: what is wanted of each where they are videos.
 
     Raises:
         DataError: too many are damaged, or nothing can be read.
     """
+    wanted = None if clips is None else [clips] * len(indices)
     if isinstance(split, TolerantSplit):
-        return split.usable(indices)
-    return list(zip(indices, split.read(indices), strict=True))
+        return split.usable(indices, wanted)
+    return list(zip(indices, _read(split, indices, wanted), strict=True))
+
+
+def _read(split: Split, indices: Sequence[int], clips: Sequence[Clips] | None) -> list[Sample]:
+    return split.read(indices) if clips is None else split.read_clips(indices, clips)
 
 
 @final
@@ -117,6 +127,22 @@ class TolerantSplit(Split):
     def key(self, index: int) -> str:
         return self._split.key(index)
 
+    def tags(self, indices: Sequence[int]) -> list[tuple[int, ...]] | None:
+        """As of the split; a sample whose tags can't be read counts as damaged, and has none."""
+        try:
+            return self._split.tags(indices)
+        except DamageError:
+            return [self._tags_of(index) for index in indices]
+
+    def _tags_of(self, index: int) -> tuple[int, ...]:
+        try:
+            found = self._split.tags([index])
+        except DamageError as error:
+            self._damaged.add(self._name, Damage(self._split.key(index), "", str(error)))
+            return ()
+        assert found is not None, "some of the split has tags"
+        return found[0]
+
     def expect(self, groups: Sequence[int]) -> None:
         self._split.expect(groups)
 
@@ -129,31 +155,46 @@ class TolerantSplit(Split):
         Raises:
             DataError: too many are damaged, or nothing can be read.
         """
-        try:
-            return self._split.read(indices)
-        except DamageError:
-            return [self._stand_in(index) for index in indices]
+        return self._read(indices, None)
 
-    def usable(self, indices: Sequence[int]) -> list[tuple[int, Sample]]:
+    @property
+    def media(self) -> frozenset[Media]:
+        return self._split.media
+
+    def read_clips(self, indices: Sequence[int], clips: Sequence[Clips]) -> list[Sample]:
+        """As `read`, of videos; what stands in for a sample gives the clips that were wanted of it."""
+        return self._read(indices, clips)
+
+    def usable(self, indices: Sequence[int], clips: Sequence[Clips] | None) -> list[tuple[int, Sample]]:
         """See the function of this name."""
         try:
-            return list(zip(indices, self._split.read(indices), strict=True))
+            return list(zip(indices, _read(self._split, indices, clips), strict=True))
         except DamageError:
-            found = [(index, self._one(index)) for index in indices]
+            found = [(index, self._one(index, wanted)) for index, wanted in _each(indices, clips)]
             return [(index, sample) for index, sample in found if sample is not None]
 
-    def _stand_in(self, index: int) -> Sample:
+    def _read(self, indices: Sequence[int], clips: Sequence[Clips] | None) -> list[Sample]:
+        try:
+            return _read(self._split, indices, clips)
+        except DamageError:
+            return [self._stand_in(index, wanted) for index, wanted in _each(indices, clips)]
+
+    def _stand_in(self, index: int, clips: Clips | None) -> Sample:
         for ahead in range(len(self)):
-            if (sample := self._one((index + ahead) % len(self))) is not None:
+            if (sample := self._one((index + ahead) % len(self), clips)) is not None:
                 return sample
         raise DataError(f"the {self._name} split has no sample that can be used; `mplframe data verify` lists why")
 
-    def _one(self, index: int) -> Sample | None:
+    def _one(self, index: int, clips: Clips | None) -> Sample | None:
         try:
-            return self._split.read([index])[0]
+            return _read(self._split, [index], None if clips is None else [clips])[0]
         except DamageError as error:
             self._damaged.add(self._name, Damage(self._split.key(index), "", str(error)))
             return None
+
+
+def _each(indices: Sequence[int], clips: Sequence[Clips] | None) -> Iterator[tuple[int, Clips | None]]:
+    return zip(indices, [None] * len(indices) if clips is None else clips, strict=True)
 
 
 def _line(entry: tuple[str, Damage]) -> str:

@@ -1,4 +1,4 @@
-"""Images of any size -> one batch of `size` x `size` pixels."""
+"""Images, or clips of videos, of any size -> one batch of `size` x `size` pixels."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ import torchvision.transforms.v2.functional as tv
 from mplframe.contracts.data import Sample
 from mplframe.errors import DataError
 
-FitName = Literal["exact", "resize", "random_resized_crop"]
+FitName = Literal["exact", "resize", "random_crop", "random_resized_crop"]
 Box = tuple[int, int, int, int]
 Pixels = npt.NDArray[np.uint8]
+Put = Callable[[int, Pixels, Pixels], None]
+"""Writes an image, or a frame, of the sample in this row into its place, [size, size, channels]."""
 
 CROP_ATTEMPTS = 10
 CROP_SCALE = (0.08, 1.0)
@@ -24,7 +26,7 @@ CROP_RATIO = (3 / 4, 4 / 3)
 
 
 def draw_crops(batch: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """[batch, attempts, 4] uniforms in [0, 1): what `crop_box` needs for each image."""
+    """[batch, attempts, 4] uniforms in [0, 1): what `fit` needs for each image to crop it at random."""
     return rng.random((batch, CROP_ATTEMPTS, 4))
 
 
@@ -54,30 +56,43 @@ def crop_box(height: int, width: int, uniforms: npt.NDArray[np.float64]) -> Box:
 
 
 def fit(
-    samples: Sequence[Sample], size: int, channels: int, how: FitName, crops: npt.NDArray[np.float64] | None = None
+    samples: Sequence[Sample],
+    size: int,
+    channels: int,
+    how: FitName,
+    crops: npt.NDArray[np.float64] | None = None,
+    *,
+    shorter: int | None = None,
 ) -> torch.Tensor:
     """Training input of a batch.
 
     Args:
-        samples: N decoded images.
+        samples: N decoded images, or N decoded videos of T frames each: these are all fitted alike.
         size: height and width of the result, in pixels.
         channels: 1 or 3; colour becomes grey by its luma (ITU-R 601), grey becomes colour by repetition.
-        how: `exact`, `resize` or `random_resized_crop`; see `InputConfig.fit`. Scaling is bilinear with antialiasing.
-        crops: for `random_resized_crop`: [N, attempts, 4], from `draw_crops`.
+        how: see `InputConfig.fit`. Scaling is bilinear with antialiasing.
+        crops: for random crops: [N, attempts, 4], from `draw_crops`.
+        shorter: for `random_crop`: what the shorter side is scaled to, in pixels.
 
     Returns:
-        [N, channels, size, size] uint8, channels_last in memory.
+        [N, channels, size, size] or [N, T, channels, size, size] uint8, channels_last in memory.
 
     Raises:
         DataError: `exact` is asked for and an image has another size.
     """
     if how == "exact":
-        return _batch(samples, size, channels, lambda sample, place: _keep(_exact(sample, size), place))
+        _require_exact(samples, size)
+        return _batch(samples, size, channels, lambda row, image, place: _keep(image, place))
     if how == "resize":
-        return _batch(samples, size, channels, lambda sample, place: _center(sample.image, size, place))
-    assert crops is not None, "random_resized_crop needs drawn crops"
-    drawn = iter(crops)
-    return _batch(samples, size, channels, lambda sample, place: _crop(sample.image, next(drawn), place))
+        return _batch(samples, size, channels, lambda row, image, place: _scaled_crop(image, size, place))
+    assert crops is not None, "random crops have to be drawn"
+    if how == "random_crop":
+        assert shorter is not None, "random_crop scales images first"
+        corners = crops[:, 0, 2:]  # [N, 2]
+        return _batch(
+            samples, size, channels, lambda row, image, place: _scaled_crop(image, shorter, place, corners[row])
+        )
+    return _batch(samples, size, channels, lambda row, image, place: _crop(image, crops[row], place))
 
 
 def fit_evaluation(samples: Sequence[Sample], size: int, channels: int, how: FitName, eval_crop: float) -> torch.Tensor:
@@ -87,7 +102,7 @@ def fit_evaluation(samples: Sequence[Sample], size: int, channels: int, how: Fit
     if how == "exact":
         return fit(samples, size, channels, how)
     shorter = evaluation_shorter(size, eval_crop)
-    return _batch(samples, size, channels, lambda sample, place: _center(sample.image, shorter, place))
+    return _batch(samples, size, channels, lambda row, image, place: _scaled_crop(image, shorter, place))
 
 
 def evaluation_shorter(size: int, eval_crop: float) -> int:
@@ -95,25 +110,31 @@ def evaluation_shorter(size: int, eval_crop: float) -> int:
     return max(size, round(size / eval_crop))
 
 
-def _batch(samples: Sequence[Sample], size: int, channels: int, put: Callable[[Sample, Pixels], None]) -> torch.Tensor:
-    """[N, channels, size, size], channels_last; `put` writes each sample into its [size, size, channels]."""
-    batch = np.empty((len(samples), size, size, channels), np.uint8)
-    for sample, place in zip(samples, batch, strict=True):
-        put(sample, place)
-    return torch.from_numpy(batch).permute(0, 3, 1, 2)
+def _batch(samples: Sequence[Sample], size: int, channels: int, put: Put) -> torch.Tensor:
+    """[N, channels, size, size] or [N, T, channels, size, size], channels_last."""
+    frames = samples[0].image.shape[:-3]  # () of images, (T,) of videos
+    batch = np.empty((len(samples), *frames, size, size, channels), np.uint8)
+    for row, (sample, place) in enumerate(zip(samples, batch, strict=True)):
+        if not frames:
+            put(row, sample.image, place)
+            continue
+        for image, part in zip(sample.image, place, strict=True):
+            put(row, image, part)
+    return torch.from_numpy(batch).movedim(-1, -3)
 
 
-def _exact(sample: Sample, size: int) -> Pixels:
-    height, width = sample.image.shape[:2]
-    if (height, width) != (size, size):
-        raise DataError(
-            f"sample {sample.key!r} has {height} x {width} pixels but input.size is {size} and input.fit=exact; "
-            f"set input.fit=resize to scale images, or input.size to what they have"
-        )
-    return sample.image
+def _require_exact(samples: Sequence[Sample], size: int) -> None:
+    for sample in samples:
+        height, width = sample.image.shape[-3:-1]
+        if (height, width) != (size, size):
+            raise DataError(
+                f"sample {sample.key!r} has {height} x {width} pixels but input.size is {size} and input.fit=exact; "
+                f"set input.fit=resize to scale images, or input.size to what they have"
+            )
 
 
-def _center(image: Pixels, shorter: int, place: Pixels) -> None:
+def _scaled_crop(image: Pixels, shorter: int, place: Pixels, corner: npt.NDArray[np.float64] | None = None) -> None:
+    """Scale the shorter side to `shorter` pixels, then crop the center, or where two uniforms in [0, 1) say."""
     # A very long strip scaled whole would take gigabytes; what lies far from the center is cropped away anyhow.
     height, width, channels = image.shape
     most = 4 * min(height, width)
@@ -124,6 +145,8 @@ def _center(image: Pixels, shorter: int, place: Pixels) -> None:
     _scale(seen, scaled)
     size = len(place)
     top, left = (height - size) // 2, (width - size) // 2
+    if corner is not None:
+        top, left = int(corner[0] * (height - size + 1)), int(corner[1] * (width - size + 1))
     _keep(scaled[top : top + size, left : left + size], place)
 
 

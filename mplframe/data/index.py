@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from mplframe.data.decode import IMAGE_EXTENSIONS
 from mplframe.data.tar import BLOCK, Member, TarDamageError, members
+from mplframe.data.video import VIDEO_EXTENSIONS
 from mplframe.errors import DataError
 
 _NAME = re.compile(r"((?:.*/|)[^./]+)[.]([^/]*)")
@@ -178,12 +179,13 @@ def _unfinished(samples: _Samples, error: TarDamageError, where: str) -> str | N
 
 def _refuse_merged(samples: _Samples, where: str) -> None:
     for key, group in samples.items():
-        images = [member.name for ext, member in group.items() if ext.rpartition(".")[2] in IMAGE_EXTENSIONS]
-        if len(images) > 1:
-            raise DataError(
-                f"{where}: sample {key!r} has {len(images)} images ({', '.join(images[:3])}), because a key ends at "
-                f"the first dot of a name; rename them so that their names differ before the first dot"
-            )
+        for what, extensions in (("images", IMAGE_EXTENSIONS), ("videos", VIDEO_EXTENSIONS)):
+            found = [member.name for ext, member in group.items() if ext.rpartition(".")[2] in extensions]
+            if len(found) > 1:
+                raise DataError(
+                    f"{where}: sample {key!r} has {len(found)} {what} ({', '.join(found[:3])}), because a key ends at "
+                    f"the first dot of a name; rename them so that their names differ before the first dot"
+                )
 
 
 def _pack(samples: _Samples, damage: list[tuple[str, str]], file: BinaryIO) -> ShardIndex:

@@ -11,7 +11,7 @@ from mplframe.data.content import Content
 from mplframe.data.index import ShardIndex, header_check, index_file, read_at
 from mplframe.data.shard_list import Shard
 from mplframe.data.sidecar import FORMAT, read_sidecar, sidecar_bytes, write_whole
-from mplframe.data.stores import Stores, explained
+from mplframe.stores.stores import Stores, explained
 
 log = logging.getLogger(__name__)
 

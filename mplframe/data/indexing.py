@@ -14,7 +14,7 @@ from mplframe.data.parallel import over_shards
 from mplframe.data.shard_list import Shard, list_shards
 from mplframe.data.sidecar import sidecar_bytes, write_whole
 from mplframe.data.storage import Storage
-from mplframe.data.upload import uploading
+from mplframe.stores.sending import uploading
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,8 @@ class SplitInspection:
         read: how many were looked at, evenly spaced; what follows counts those alone.
         class_counts: samples by class name, in index order, with classes that don't occur.
         without_label: samples without a label.
-        image_sizes: samples by (height, width, channels), the most frequent first.
+        image_sizes: images and videos by (height, width, channels), the most frequent first.
+        videos: how many of those that were read are videos.
         damage: what was found unusable when the split was opened, and isn't counted.
         shard_bytes: sizes of its shards, in bytes; None where it isn't made of shards.
     """
@@ -57,6 +58,7 @@ class SplitInspection:
     class_counts: Mapping[str, int]
     without_label: int
     image_sizes: Mapping[tuple[int, int, int], int]
+    videos: int
     damage: tuple[Damage, ...]
     shard_bytes: Sizes | None
 
@@ -127,13 +129,15 @@ def _inspect(
     numbers = evenly_spaced(len(split), limit or len(split))
     labels: Counter[int] = Counter()
     shapes: Counter[tuple[int, ...]] = Counter()
+    videos = 0
     for start in range(0, len(numbers), _BATCH):
         for sample in split.read(numbers[start : start + _BATCH]):
             wrong = out_of_range(sample.label, len(classes), labels_required)
             if wrong is not None:
                 raise DataError(f"sample {sample.key!r}: {wrong}")
             labels[sample.label] += 1
-            shapes[sample.image.shape] += 1
+            shapes[sample.image.shape[-3:]] += 1
+            videos += sample.image.ndim == 4
     return SplitInspection(
         shards=len(split.group_sizes),
         samples=len(split),
@@ -141,6 +145,7 @@ def _inspect(
         class_counts={name: labels[number] for number, name in enumerate(classes)},
         without_label=labels[UNKNOWN],
         image_sizes={(size[0], size[1], size[2]): count for size, count in shapes.most_common()},
+        videos=videos,
         damage=tuple(split.damage),
         shard_bytes=sizes,
     )

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mplframe.contracts.batch import UNKNOWN
-from mplframe.data.stores import Stores, explained
 from mplframe.errors import DamageError, DataError
+from mplframe.stores.stores import Stores, explained
 
 LABEL_EXTENSIONS = ("cls", "json")
 """Members that hold a label, best first: a whole number as text, or a JSON object with a key for it."""
@@ -75,7 +75,7 @@ def parse_label(extension: str, content: bytes, name: str, key: str = "label") -
         said = json.loads(content)
     except ValueError as error:
         raise DamageError(f"{name}: its .json isn't valid JSON ({error})") from error
-    label = _at(said, key)
+    label = value_at(said, key)
     if not isinstance(said, dict) or isinstance(label, bool) or not isinstance(label, int | str | None):
         raise DamageError(
             f"{name}: its .json has no usable label ({label!r:.40}); write {{{json.dumps(key)}: 3}} or a class name, "
@@ -84,12 +84,12 @@ def parse_label(extension: str, content: bytes, name: str, key: str = "label") -
     return label
 
 
-def _at(said: Any, key: str) -> Any:
+def value_at(said: Any, key: str) -> Any:
     """The value under a key, or under its parts one inside the other; None where there is none."""
     if not isinstance(said, dict) or key in said:
         return said.get(key) if isinstance(said, dict) else said
     first, _, rest = key.partition(".")
-    return _at(said[first], rest) if rest and isinstance(said.get(first), dict) else None
+    return value_at(said[first], rest) if rest and isinstance(said.get(first), dict) else None
 
 
 def check_label(label: int | str | None, classes: Sequence[str], *, required: bool, name: str) -> int:

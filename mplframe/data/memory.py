@@ -29,7 +29,7 @@ class Memory:
 
     def offer(self, number: int, shorter: int | None, sample: Sample) -> None:
         """Keep a sample if there is room."""
-        size = sample.image.nbytes + OVERHEAD
+        size = sample.image.nbytes + OVERHEAD + (0 if sample.target is None else sample.target.nbytes)
         with self._lock:
             if size <= self._left and (number, shorter) not in self._kept:
                 self._kept[number, shorter] = sample

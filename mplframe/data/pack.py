@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from mplframe.data.assignment import read_assignment
+from mplframe.data.labels import class_names
 from mplframe.data.packing import PackReport, Progress, check_output, pack_splits
 from mplframe.data.partition import Amount, Choice, PaperSplit, divide, hold_out
 from mplframe.data.readers.base import Reader
 from mplframe.data.readers.detect import Source, open_source
 from mplframe.data.readers.files import Place
 from mplframe.data.readers.folder import labeled_folder, unlabeled_folder
+from mplframe.data.readers.manifest import ManifestReader
 from mplframe.data.readers.parquet import Columns
 from mplframe.data.split_packing import PackedSplit, PackOptions
 from mplframe.data.writer import ShardLimits
+from mplframe.errors import DataError
 
 __all__ = [
     "PackOptions",
@@ -20,6 +25,7 @@ __all__ = [
     "PackedSplit",
     "ShardLimits",
     "pack_folders",
+    "pack_manifest",
     "pack_source",
     "pack_splits",
 ]
@@ -109,6 +115,7 @@ def pack_source(
         labeled=parts.labeled,
         unlabeled=parts.unlabeled,
         test=parts.test,
+        held_out=parts.held_out,
         keep_truth=keep_truth,
         source={
             "source": opened.place,
@@ -119,6 +126,46 @@ def pack_source(
             "choice": choice,
         },
         notes=opened.notes,
+        options=options,
+        progress=progress,
+    )
+
+
+def pack_manifest(
+    out: Path | str,
+    *,
+    manifest: str,
+    classes: int | Sequence[str] | str | None = None,
+    options: PackOptions | None = None,
+    progress: Progress | None = None,
+) -> PackReport:
+    """Pack the images that a manifest names: `unlabeled-00000.tar` and so on.
+
+    An image that is repeated is there as often. What was assigned is in each sample's `.assigned.json`, the class also
+    in its `.cls`: as unlabeled images they teach what was assigned, as labeled ones just the class.
+
+    Args:
+        out: the folder to make, or the URL of a place in a store.
+        manifest: made by `mplframe select` from scores of shards; a path or URL.
+        classes: as of `class_names`; None names them by number.
+        options: how.
+        progress: told how far it is.
+
+    Raises:
+        UserError, DataError: the manifest or its shards can't be used; `out` can't be written.
+        RunError: the disk is full.
+    """
+    options = options or PackOptions()
+    check_output(out, overwrite=options.overwrite)
+    assignment = read_assignment(manifest)
+    names = class_names(assignment.classes if classes is None else classes)
+    if len(names) != assignment.classes:
+        raise DataError(f"{manifest} is about {assignment.classes} classes, but {len(names)} are named")
+    return pack_splits(
+        out,
+        unlabeled=ManifestReader(assignment, names),
+        keep_truth=True,
+        source={"manifest": manifest},
         options=options,
         progress=progress,
     )

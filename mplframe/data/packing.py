@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,7 +24,10 @@ from mplframe.errors import DataError, UserError
 
 FORMAT_VERSION = 1
 MARKER = "dataset.json"
-_NAMES: tuple[SplitName, ...] = ("labeled", "unlabeled", "test")
+PackedName = SplitName | Literal["held_out"]
+"""Splits of a packed data set; a run takes what is held out where it is named as its test images."""
+
+_NAMES: tuple[PackedName, ...] = ("labeled", "unlabeled", "test", "held_out")
 
 Progress = Callable[[int, int], None]
 """Called with the number of samples done, and of all."""
@@ -43,7 +46,7 @@ class PackReport:
 
     out: str
     classes: tuple[str, ...]
-    splits: Mapping[SplitName, PackedSplit]
+    splits: Mapping[PackedName, PackedSplit]
     notes: tuple[str, ...]
 
 
@@ -53,6 +56,7 @@ def pack_splits(
     labeled: Reader | None = None,
     unlabeled: Reader | None = None,
     test: Reader | None = None,
+    held_out: Reader | None = None,
     keep_truth: bool = False,
     source: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
@@ -69,6 +73,7 @@ def pack_splits(
         labeled: every image has a label.
         unlabeled: labels are dropped unless `keep_truth` is set.
         test: every image has a label.
+        held_out: likewise; for tuning.
         keep_truth: keep the labels of unlabeled images, for diagnostics.
         source: where the images come from, for `dataset.json`.
         notes: on what was left out before.
@@ -80,7 +85,11 @@ def pack_splits(
         RunError: the disk is full.
     """
     options = options or PackOptions()
-    readers = _readers(labeled, unlabeled, test, keep_truth)
+    if unlabeled is not None and not keep_truth:
+        unlabeled = WithoutLabels(unlabeled)
+    given = dict(zip(_NAMES, (labeled, unlabeled, test, held_out), strict=True))
+    readers = {name: reader for name, reader in given.items() if reader is not None}
+    _check(readers)
     classes = _classes(readers)
     count = _Count(sum(map(len, readers.values())), progress)
     with new_output(out, overwrite=options.overwrite) as output:
@@ -127,7 +136,7 @@ class _Count:
             self.progress(self.done, self.total)
 
 
-def _identity(readers: Mapping[SplitName, Reader], options: PackOptions) -> str:
+def _identity(readers: Mapping[PackedName, Reader], options: PackOptions) -> str:
     """What the bytes of the shards depend on."""
     splits = [text for name, reader in readers.items() for text in (name, reader.digest)]
     return digest(repr((FORMAT_VERSION, options.limits, options.order, options.seed)), *splits)
@@ -139,17 +148,10 @@ def _write(output: Output, name: str, text: str) -> None:
     output.add(file)
 
 
-def _readers(
-    labeled: Reader | None, unlabeled: Reader | None, test: Reader | None, keep_truth: bool
-) -> dict[SplitName, Reader]:
-    if unlabeled is not None and not keep_truth:
-        unlabeled = WithoutLabels(unlabeled)
-    found = {
-        name: reader for name, reader in zip(_NAMES, (labeled, unlabeled, test), strict=True) if reader is not None
-    }
-    if not found:
+def _check(readers: Mapping[PackedName, Reader]) -> None:
+    if not readers:
         raise UserError("nothing to pack: give labeled, unlabeled or test images")
-    for name, reader in found.items():
+    for name, reader in readers.items():
         missing = np.flatnonzero(reader.labels == UNKNOWN)
         if not len(reader):
             raise DataError(f"{name}: no images to pack")
@@ -158,10 +160,9 @@ def _readers(
                 f"{name}: {len(missing):,} of {len(reader):,} images have no label, the first is "
                 f"{reader.read(int(missing[0])).key}; pack those as unlabeled"
             )
-    return found
 
 
-def _classes(readers: Mapping[SplitName, Reader]) -> tuple[str, ...]:
+def _classes(readers: Mapping[PackedName, Reader]) -> tuple[str, ...]:
     names = [name for name, reader in readers.items() if reader.classes]
     for name in names[1:]:
         same_classes(names[0], readers[names[0]], name, readers[name])

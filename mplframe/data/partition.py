@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -11,10 +11,12 @@ from mplframe.contracts.batch import UNKNOWN
 from mplframe.data.readers.base import Reader
 from mplframe.data.readers.detect import Source
 from mplframe.data.readers.views import Chain, Subset
-from mplframe.data.splits import Indices, cifar10_4k, rest, stratified_count, stratified_fraction, svhn_1k
+from mplframe.data.splits import Indices, cifar10_4k, imagenet, rest, stratified_count, stratified_fraction, svhn_1k
 from mplframe.errors import DataError, UserError
 
-PaperSplit = Literal["cifar10-4k", "svhn-1k"]
+PaperSplit = Literal[
+    "cifar10-4k", "cifar10-4k-v1", "svhn-1k", "imagenet-1", "imagenet-10", "imagenet-20", "imagenet-40", "imagenet-80"
+]
 Amount = int | float
 """A number of images, or a fraction below 1 of them."""
 
@@ -24,34 +26,43 @@ Choice = Literal["stratified", "in-order"]
 
 @dataclass(frozen=True)
 class Parts:
-    """The three splits; None where there is none."""
+    """The splits; None where there is none. What is held out is for tuning, in place of the test images."""
 
     labeled: Reader | None = None
     unlabeled: Reader | None = None
     test: Reader | None = None
+    held_out: Reader | None = None
 
 
 def paper_split(source: Source, name: PaperSplit) -> Parts:
-    """A split that the papers report on; see `splits.cifar10_4k` and `splits.svhn_1k`.
+    """A split that the papers report on; see `splits.cifar10_4k`, `splits.svhn_1k` and `splits.imagenet`.
 
     Raises:
         UserError: the source is another data set.
         DataError: it isn't complete.
     """
-    needed = {"cifar10-4k": "cifar10", "svhn-1k": "svhn"}.get(name)
-    if needed is None:
-        raise UserError(f"unknown split {name!r} (allowed: cifar10-4k, svhn-1k)")
+    if name not in get_args(PaperSplit):
+        raise UserError(f"unknown split {name!r} (allowed: {', '.join(get_args(PaperSplit))})")
+    family = name.partition("-")[0]
+    needed = {"imagenet": "folder"}.get(family, family)
     if source.format != needed:
-        raise UserError(f"the split {name} is of {needed}, the source is {source.format}; name the folder of {needed}")
+        raise UserError(f"the split {name} is of {family}, the source is {source.format}; name the folder of {family}")
     everything: Reader = source.train
-    if name == "cifar10-4k":
-        split = cifar10_4k(len(source.train))
-    else:
+    if family == "svhn":
         if source.extra is None:
             raise DataError("the split svhn-1k needs extra_32x32.mat beside train_32x32.mat")
         everything = Chain(train=source.train, extra=source.extra)
         split = svhn_1k(len(source.train), len(source.extra))
-    return Parts(Subset(everything, split.labeled), Subset(everything, split.unlabeled), source.test)
+    elif family == "imagenet":
+        split = imagenet(int(name.rpartition("-")[2]), len(source.train))
+    else:
+        split = cifar10_4k(len(source.train), held_out=0 if name.endswith("v1") else 5_000)
+    return Parts(
+        labeled=Subset(everything, split.labeled),
+        unlabeled=Subset(everything, split.unlabeled),
+        test=source.test,
+        held_out=Subset(everything, split.held_out) if len(split.held_out) else None,
+    )
 
 
 def divide(

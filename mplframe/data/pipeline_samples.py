@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mplframe.data.decode import IMAGE_EXTENSIONS, decode
 from mplframe.data.labels import LABEL_EXTENSIONS
+from mplframe.data.media import SAMPLE_EXTENSIONS, decode_file
 from mplframe.data.readers.arrays import check_images
+from mplframe.data.video import VIDEO_EXTENSIONS
 from mplframe.data.writer import Members, encode_png, sample_key
 from mplframe.errors import DataError
 
@@ -19,11 +20,11 @@ KEY = "__key__"
 
 
 def members_of(number: int, sample: Any, where: str) -> Members:
-    """A sample as the files of a shard: its image, and its label where it has one.
+    """A sample as the files of a shard: its image or video, and its label where it has one.
 
     Args:
         number: of the sample in its pipeline; makes its key unique.
-        sample: a mapping with `__key__`, an image and perhaps a label; see `pipeline.Pipeline`.
+        sample: a mapping with `__key__`, an image or a video, and perhaps a label; see `pipeline.Pipeline`.
         where: the pipeline, for errors.
 
     Raises:
@@ -37,11 +38,11 @@ def members_of(number: int, sample: Any, where: str) -> Members:
     name = f"sample {number} ({sample.get(KEY, 'without __key__')}) of {where}"
     if not isinstance(sample.get(KEY), str):
         raise DataError(f"data: {name} has no text under __key__")
-    extensions = [extension for extension in IMAGE_EXTENSIONS if extension in sample]
+    extensions = [extension for extension in SAMPLE_EXTENSIONS if extension in sample]
     if len(extensions) != 1:
         raise DataError(
-            f"data: {name} has {len(extensions)} images; it needs one under {', '.join(IMAGE_EXTENSIONS)} (it has "
-            f"{', '.join(key for key in sample if key != KEY) or 'nothing'})"
+            f"data: {name} has {len(extensions)} images or videos; it needs one under {', '.join(SAMPLE_EXTENSIONS)} "
+            f"(it has {', '.join(key for key in sample if key != KEY) or 'nothing'})"
         )
     extension, image = _image(extensions[0], sample[extensions[0]], name)
     label = next((known for known in LABEL_EXTENSIONS if known in sample), None)
@@ -52,8 +53,10 @@ def members_of(number: int, sample: Any, where: str) -> Members:
 def _image(extension: str, value: Any, name: str) -> tuple[str, bytes]:
     """Extension and content; encoded bytes stay as they are."""
     if isinstance(value, bytes | bytearray | memoryview):
-        decode(bytes(value), name)
+        decode_file(extension, bytes(value), name)
         return extension, bytes(value)
+    if extension in VIDEO_EXTENSIONS:
+        raise DataError(f"data: {name} has a {type(value).__name__} as its {extension}; give the bytes of the file")
     if isinstance(value, Image.Image):
         value = np.asarray(value.convert("L" if value.mode in {"1", "L", "LA"} else "RGB"))
     if not isinstance(value, np.ndarray):

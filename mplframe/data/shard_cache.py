@@ -16,8 +16,8 @@ from filelock import FileLock
 from mplframe.data.content import require_same
 from mplframe.data.parallel import over_ranges
 from mplframe.data.shard_list import Shard
-from mplframe.data.stores import Stores
 from mplframe.errors import FULL, RunError, UserError
+from mplframe.stores.stores import Stores
 
 CHUNK = 16 << 20
 LOCKS = 1_024

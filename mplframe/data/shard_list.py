@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from braceexpand import braceexpand
 
 from mplframe.data.parallel import over_shards
-from mplframe.data.stores import Info, Stores, explained
 from mplframe.errors import DataError
+from mplframe.stores.stores import Info, Stores, explained
 
 log = logging.getLogger(__name__)
 

@@ -5,23 +5,27 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from mplframe.contracts.data import Damage, Sample, Split
+from mplframe.contracts.data import Clips, Damage, Media, Sample, Split
 from mplframe.data.access import Access
-from mplframe.data.decode import decode
+from mplframe.data.assigned_member import ASSIGNED, read_assigned
 from mplframe.data.labels import check_label, parse_label
 from mplframe.data.layout import Layout
+from mplframe.data.media import decode_file
 from mplframe.data.memory import Memory
 from mplframe.data.parallel import over_shards
 from mplframe.data.shard_list import Shard
 from mplframe.data.survey import Survey
-from mplframe.errors import DataError
+from mplframe.data.tags import TagRule
+from mplframe.data.video import VIDEO_EXTENSIONS, decode_clips
+from mplframe.errors import DamageError, DataError
 
 Numbers = npt.NDArray[np.int64]
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,13 @@ class LabelRule:
         classes: names, in index order.
         required: refuse samples without a label.
         key: of the label in a `.json`.
+        tags: how tags are read; None where there are none.
     """
 
     classes: Sequence[str]
     required: bool
     key: str = "label"
+    tags: TagRule | None = None
 
 
 class Encoded(NamedTuple):
@@ -45,12 +51,14 @@ class Encoded(NamedTuple):
     Attributes:
         key: its name within the shard.
         url: of the shard.
-        image: the image file.
-        label: extension and content of the member that holds the label.
+        extension: of the image or video, in lower case.
+        image: the image file, or the video.
+        label: extension and content of the member that holds the label, or what was assigned.
     """
 
     key: str
     url: str
+    extension: str
     image: memoryview
     label: tuple[str, memoryview] | None
 
@@ -96,6 +104,18 @@ class ShardSplit(Split):
     def damage(self) -> Sequence[Damage]:
         return self._survey.damage
 
+    @property
+    def media(self) -> frozenset[Media]:
+        """What the first shard with samples has."""
+        first = next((number for number, count in enumerate(self._survey.counts) if count), None)
+        if first is None:
+            return super().media
+        layout = self._layout(first)
+        videos = bool(np.any(layout.video >= 0))
+        images = bool(np.any(layout.image != layout.video))
+        found: dict[Media, bool] = {"image": images, "video": videos}
+        return frozenset(kind for kind, there in found.items() if there)
+
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
@@ -121,52 +141,102 @@ class ShardSplit(Split):
             self._memory.offer(i, self._shorter, found[i])
         return [found[i] for i in indices]
 
-    def encoded(self, indices: Sequence[int]) -> list[Encoded]:
+    def read_clips(self, indices: Sequence[int], clips: Sequence[Clips]) -> list[Sample]:
+        """Clips of these videos, decoded each time: the next epoch wants others."""
+        files = self.encoded(indices, videos=True)
+        return [self._clips(encoded, wanted) for encoded, wanted in zip(files, clips, strict=True)]
+
+    def encoded(self, indices: Sequence[int], *, videos: bool = False) -> list[Encoded]:
         """The samples with these numbers, in this order, as they lie in their shards.
+
+        Args:
+            indices: numbers of samples.
+            videos: of a sample with an image and a video, give the video.
 
         Raises:
             DataError: a shard is gone, or was changed since it was listed.
             StoreError: a shard can't be read.
         """
+        return self._by_shard(indices, lambda owner, places: self._visit(owner, places, videos))
+
+    def tags(self, indices: Sequence[int]) -> list[tuple[int, ...]] | None:
+        rule = self._labels.tags
+        if rule is None:
+            return None
+
+        def visit(owner: int, places: Numbers) -> list[tuple[int, ...]]:
+            shard, layout = self._shards[owner], self._layout(owner)
+            members = layout.index.best(("json",))[layout.samples[places]]
+            known = members[members >= 0]
+            spans = zip(layout.index.offset[known].tolist(), layout.index.length[known].tolist(), strict=True)
+            contents = iter(self._access.of(shard).read(shard, list(spans)))
+            return [
+                rule.classes_of(next(contents) if member >= 0 else b"", f"sample {key!r} in {shard.url}")
+                for key, member in zip(layout.keys(places), members.tolist(), strict=True)
+            ]
+
+        return self._by_shard(indices, visit)
+
+    def _by_shard(self, indices: Sequence[int], visit: Callable[[int, Numbers], list[Found]]) -> list[Found]:
+        """What `visit` finds for the samples of each shard, by its number and their places in it; in the order of
+        `indices`."""
         numbers = np.asarray(indices, np.int64)
         owners = np.searchsorted(self._ends, numbers, side="right")
         visits = [(int(owner), np.flatnonzero(owners == owner)) for owner in np.unique(owners)]
 
-        def visit(one: tuple[int, Numbers]) -> list[Encoded]:
+        def visited(one: tuple[int, Numbers]) -> list[Found]:
             owner, rows = one
-            return self._visit(owner, numbers[rows] - self._start(owner))
+            return visit(owner, numbers[rows] - self._start(owner))
 
         local = all(self._access.is_local(self._shards[owner]) for owner, _ in visits)
-        visited: Iterable[list[Encoded]] = map(visit, visits) if local else over_shards(visit, visits)
-        found: dict[int, Encoded] = {}
-        for (_, rows), samples in zip(visits, visited, strict=True):
+        results: Iterable[list[Found]] = map(visited, visits) if local else over_shards(visited, visits)
+        found: dict[int, Found] = {}
+        for (_, rows), samples in zip(visits, results, strict=True):
             found.update(zip(rows.tolist(), samples, strict=True))
         return [found[row] for row in range(len(numbers))]
 
-    def _visit(self, owner: int, places: Numbers) -> list[Encoded]:
+    def _visit(self, owner: int, places: Numbers, videos: bool) -> list[Encoded]:
         """Some samples of one shard, by their places among its usable samples."""
         shard, layout = self._shards[owner], self._layout(owner)
         index, images, labels = layout.index, layout.image[places], layout.label[places]
+        if videos:
+            images = np.where(layout.video[places] >= 0, layout.video[places], images)
         labels = labels[labels >= 0]
         members = np.concatenate([images, labels])
         spans = list(zip(index.offset[members].tolist(), index.length[members].tolist(), strict=True))
         pieces = self._access.of(shard).read(shard, spans)
         kinds = [index.extensions[kind] for kind in index.extension[labels].tolist()]
+        extensions = [index.extensions[kind] for kind in index.extension[images].tolist()]
         label = iter(zip(kinds, pieces[len(images) :], strict=True))
         has_label = (layout.label[places] >= 0).tolist()
         return [
-            Encoded(key, shard.url, image, next(label) if labeled else None)
-            for key, image, labeled in zip(layout.keys(places), pieces[: len(images)], has_label, strict=True)
+            Encoded(key, shard.url, extension, image, next(label) if labeled else None)
+            for key, extension, image, labeled in zip(
+                layout.keys(places), extensions, pieces[: len(images)], has_label, strict=True
+            )
         ]
 
     def _decoded(self, encoded: Encoded) -> Sample:
         name = f"sample {encoded.key!r} in {encoded.url}"
-        label = None
-        if encoded.label is not None:
-            extension, content = encoded.label
-            label = parse_label(extension, bytes(content), name, self._labels.key)
-        number = check_label(label, self._labels.classes, required=self._labels.required, name=name)
-        return Sample(encoded.key, decode(encoded.image, name, self._shorter), number)
+        label, target = self._label(encoded, name)
+        return Sample(encoded.key, decode_file(encoded.extension, encoded.image, name, self._shorter), label, target)
+
+    def _clips(self, encoded: Encoded, clips: Clips) -> Sample:
+        name = f"sample {encoded.key!r} in {encoded.url}"
+        if encoded.extension not in VIDEO_EXTENSIONS:
+            raise DamageError(
+                f"{name}: it is an image and input.clip asks for clips of videos; remove it, or unset that"
+            )
+        label, target = self._label(encoded, name)
+        return Sample(encoded.key, decode_clips(encoded.image, name, clips), label, target)
+
+    def _label(self, encoded: Encoded, name: str) -> tuple[int, npt.NDArray[np.float32] | None]:
+        """The label of a sample, and what was assigned to it."""
+        rule, (extension, content) = self._labels, encoded.label or ("", b"")
+        if extension == ASSIGNED:
+            return read_assigned(bytes(content), name, rule.classes)
+        label = parse_label(extension, bytes(content), name, rule.key) if extension else None
+        return check_label(label, rule.classes, required=rule.required, name=name), None
 
     def _start(self, owner: int) -> int:
         return int(self._ends[owner]) - self._survey.counts[owner]

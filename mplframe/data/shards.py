@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal, final
 
 from pydantic import Field, NonNegativeInt, PositiveFloat
@@ -12,15 +13,16 @@ from pydantic import Field, NonNegativeInt, PositiveFloat
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.data import DatasetSource, Split, SplitName
 from mplframe.data.access import Access
-from mplframe.data.drivers import TIMEOUT
 from mplframe.data.labels import class_names
 from mplframe.data.local import cache_folder
 from mplframe.data.shard_list import Shard, list_shards
 from mplframe.data.shard_split import LabelRule, ShardSplit
 from mplframe.data.storage import Storage
-from mplframe.data.stores import Stores
 from mplframe.data.survey import Layouts, Survey, survey
+from mplframe.data.tags import TagRule, tag_rule
 from mplframe.errors import DataError
+from mplframe.stores.drivers import TIMEOUT
+from mplframe.stores.stores import Stores
 
 URLs = str | list[str]
 ReaderName = Literal["auto", "indexed", "sequential"]
@@ -49,6 +51,10 @@ class WebDataset(DatasetSource):
             classes: the number of classes, their names, or the path or URL of a file that has one name a line or is
                 a JSON list of names.
             label_key: the key of the label in a `.json` member; dots lead into nested objects: `meta.label`.
+            tag_key: likewise of tags, a list or a text with commas: weak labels that images can be selected by. Null
+                for none.
+            tag_classes: path or URL of a JSON object that gives each tag the class that it names, by name or index, or
+                a list of them; other tags name none. Null: a tag is the name of its class.
             storage_options: handed to the stores' fsspec drivers.
             reader: `indexed` asks stores for ranges of bytes; `sequential` fetches each shard as one stream into the
                 cache; `auto` is `indexed` where the store gives ranges, and else `sequential`.
@@ -65,6 +71,8 @@ class WebDataset(DatasetSource):
         test: URLs | None = None
         classes: int | list[str] | str
         label_key: str = "label"
+        tag_key: str | None = None
+        tag_classes: str | None = None
         storage_options: dict[str, Any] = Field(default_factory=dict)
         reader: ReaderName = "auto"
         timeout: PositiveFloat = TIMEOUT
@@ -133,7 +141,14 @@ class WebDataset(DatasetSource):
 
     def label_rule(self, name: SplitName) -> LabelRule:
         """How the labels of a split are read."""
-        return LabelRule(self.classes, name != "unlabeled", self._config.label_key)
+        return LabelRule(self.classes, name != "unlabeled", self._config.label_key, self._tags)
+
+    @cached_property
+    def _tags(self) -> TagRule | None:
+        config = self._config
+        if config.tag_key is None:
+            return None
+        return tag_rule(config.tag_key, self.classes, config.tag_classes, config.storage_options)
 
 
 def _summary(found: Survey) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -26,15 +28,6 @@ class OrderSplit:
     labeled: Indices
     unlabeled: Indices
     held_out: Indices
-
-
-@dataclass(frozen=True)
-class ShardSplit:
-    """Shards by use, in their order."""
-
-    labeled: Sequence[str]
-    unlabeled: Sequence[str]
-    held_out: Sequence[str] = field(default=())
 
 
 def stratified(labels: Indices, per_class: int, seed: int) -> Indices:
@@ -131,19 +124,20 @@ def in_order(count: int, *, labeled: int, held_out: int = 0) -> OrderSplit:
     return OrderSplit(labeled=numbers[held_out:stop], unlabeled=numbers[stop:], held_out=numbers[:held_out])
 
 
-def cifar10_4k(train: int = 50_000) -> OrderSplit:
+def cifar10_4k(train: int = 50_000, *, held_out: int = 5_000) -> OrderSplit:
     """CIFAR-10-4K: of the training images in download order, 5,000 held out, 4,000 labeled, 41,000 unlabeled.
 
-    Source: MPL v4, appendix C.1.
+    Source: MPL v4, appendix C.1. In v1 (appendix C.1) the first 4,000 are labeled: `held_out` is 0.
 
     Args:
         train: how many training images there are.
+        held_out: how many come first and are left for validation.
 
     Raises:
         DataError: there aren't 50,000.
     """
     _expect(train, 50_000, "CIFAR-10-4K", "training images")
-    return in_order(train, labeled=4_000, held_out=5_000)
+    return in_order(train, labeled=4_000, held_out=held_out)
 
 
 def svhn_1k(train: int = 73_257, extra: int = 531_131) -> OrderSplit:
@@ -165,16 +159,57 @@ def svhn_1k(train: int = 73_257, extra: int = 531_131) -> OrderSplit:
     return in_order(train + extra, labeled=1_000)
 
 
-def imagenet_10(shards: Sequence[str]) -> ShardSplit:
-    """ImageNet-10%: of 1,024 shards in order, 102 labeled, 902 unlabeled, the last 20 held out for tuning.
+def imagenet(percent: int, train: int = 1_281_167, *, shards: int = 1_024, held_out: int = 20) -> OrderSplit:
+    """ImageNet-N%: of 1,024 shards in order the first N % labeled, the last 20 held out for tuning, the rest unlabeled.
 
-    Source: MPL v4, appendix C.1.
+    Source: MPL v4, appendix C.1 (102 shards for 10 %, 204 for 20 %), which takes the shards of Inception's script.
+
+    Args:
+        percent: N.
+        train: how many training images there are, in the order of their classes' and files' names.
+        shards: how many they are in.
+        held_out: how many of these are held out.
 
     Raises:
-        DataError: there aren't 1,024 shards.
+        DataError: there aren't 1,281,167 images, or N leaves nothing labeled or nothing unlabeled.
     """
-    _expect(len(shards), 1_024, "ImageNet-10%", "training shards")
-    return ShardSplit(labeled=shards[:102], unlabeled=shards[102:-20], held_out=shards[-20:])
+    _expect(train, 1_281_167, "ImageNet", "training images")
+    return by_shard(inception_shards(train, shards), shards * percent // 100, held_out)
+
+
+def by_shard(shards: Sequence[Indices], labeled: int, held_out: int) -> OrderSplit:
+    """The first shards labeled, the last ones held out, all others unlabeled.
+
+    Raises:
+        DataError: no shard is left for one of the first and the last use.
+    """
+    last = len(shards) - held_out
+    if not 0 < labeled < last:
+        raise DataError(f"{labeled} of {len(shards)} shards can't be labeled; at least 1 and less than {last} can")
+    parts = (shards[:labeled], shards[labeled:last], shards[last:])
+    return OrderSplit(*(np.sort(np.concatenate([*part, np.empty(0, np.int64)])) for part in parts))
+
+
+def inception_shards(count: int, shards: int, *, threads: int = 8, seed: int = 12_345) -> list[Indices]:
+    """The images of each shard, in the order of Inception's `build_imagenet_data`.
+
+    All images are shuffled once, cut into a range for each of 8 threads, and each range into its share of the shards.
+    The shuffle is that of Python 2, in which the script was written; the order in which it listed a class's files was
+    its file system's, and here is that of their names. So shards are made as the paper's were, but need not be equal.
+
+    Args:
+        count: of images, at least one a shard.
+        shards: a multiple of `threads`.
+        threads: of the script.
+        seed: of the shuffle.
+    """
+    rng, order = random.Random(seed), np.arange(count, dtype=np.int64)
+    for last in range(count - 1, 0, -1):
+        other = int(rng.random() * (last + 1))
+        order[last], order[other] = order[other], order[last]
+    ranges = np.linspace(0, count, threads + 1).astype(np.int64)
+    cuts = [np.linspace(start, stop, shards // threads + 1).astype(np.int64) for start, stop in pairwise(ranges)]
+    return [order[start:stop] for cut in cuts for start, stop in pairwise(cut)]
 
 
 def _classes(labels: Indices) -> Indices:

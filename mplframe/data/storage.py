@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mplframe.data.index_cache import Indexes
 from mplframe.data.shard_cache import ShardCache
-from mplframe.data.stores import Stores
+from mplframe.stores.stores import Stores
 
 
 @dataclass(frozen=True)

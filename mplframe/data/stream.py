@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from mplframe.contracts.batch import Samples
-from mplframe.contracts.data import Augmentation, EvaluationBatch, Sample, Split
+from mplframe.contracts.data import Augmentation, Clips, EvaluationBatch, Sample, Split
+from mplframe.data.clips import augment
 from mplframe.data.damaged import usable
 from mplframe.data.fit import FitName, draw_crops, evaluation_shorter, fit, fit_evaluation
 from mplframe.data.order import Order, generator
 from mplframe.data.workers import ordered
+from mplframe.errors import DataError
 
 
 class Stream:
@@ -33,8 +36,10 @@ class Stream:
         strong: augmentations of the strong view; like the weak ones they start from the fitted image, and where fitting
             is random the view has a crop of its own.
         want_strong: whether the strong view is made at all; the weak one is the same either way.
-        eval_crop: where given, images are fitted as for evaluation (see `fit_evaluation`), whatever is random about
-            `fit`.
+        eval_crop: what evaluation, and `fit=random_crop`, leave of the shorter side.
+        still: fit images as for evaluation (see `fit_evaluation`), whatever is random about `fit`, and take clips from
+            the middle of their videos.
+        clip: take a clip of this form of each video, from a place of its own; its `positions` don't matter.
         rank: of this process.
         world: number of processes; must divide `batch`.
     """
@@ -52,7 +57,9 @@ class Stream:
         weak: Sequence[Augmentation],
         strong: Sequence[Augmentation],
         want_strong: bool,
-        eval_crop: float | None = None,
+        eval_crop: float = 1.0,
+        still: bool = False,
+        clip: Clips | None = None,
         rank: int = 0,
         world: int = 1,
     ) -> None:
@@ -61,7 +68,7 @@ class Stream:
         self._split, self._name, self._seed, self._batch = split, name, seed, batch
         self._size, self._channels, self._fit = size, channels, fit
         self._weak, self._strong, self._want_strong = weak, strong, want_strong
-        self._eval_crop = eval_crop
+        self._eval_crop, self._still, self._clip = eval_crop, still, clip
         self._start, self._stop = rank * batch // world, (rank + 1) * batch // world
         self._order = Order(split.group_sizes, seed, name)
         self._announced: tuple[int, int] | None = None
@@ -74,10 +81,12 @@ class Stream:
     def bytes_a_step(self) -> int:
         """What this rank's samples of a step take."""
         views = 2 if self._want_strong else 1
-        return (self._stop - self._start) * (views * self._channels * self._size**2 + 8)
+        frames = 1 if self._clip is None else self._clip.frames
+        return (self._stop - self._start) * (views * frames * self._channels * self._size**2 + 8)
 
     def samples(self, step: int) -> Samples:
-        """This rank's samples of global step `step`: uint8 [n, channels, size, size] views and int64 [n] labels.
+        """This rank's samples of global step `step`: uint8 [n, channels, size, size] views, or [n, frames, channels,
+        size, size] ones of clips, and int64 [n] labels.
 
         Raises:
             DataError: a sample is damaged or has the wrong size.
@@ -86,9 +95,9 @@ class Stream:
         start, stop = self._start - self._start % 2, min(self._batch, self._stop + self._stop % 2)
         at = step * self._batch
         self._announce(at)
-        read = self._split.read(self._order.take(at + start, at + stop).tolist())
-        rng = generator(self._seed, self._name, "augmentation", step)
         rows = slice(start, stop)
+        read = self._read(self._order.take(at + start, at + stop).tolist(), step, rows)
+        rng = generator(self._seed, self._name, "augmentation", step)
         mine = slice(self._start - start, self._stop - start)
         fitted = self._fitted(read, rng, rows)
         weak = self._augmented(fitted, self._weak, rng, rows)[mine]
@@ -99,6 +108,14 @@ class Stream:
         labels = torch.tensor([sample.label for sample in read[mine]], dtype=torch.int64)
         return Samples(weak, strong, labels, _targets(read[mine]))
 
+    def _read(self, numbers: list[int], step: int, rows: slice) -> list[Sample]:
+        clip = self._clip
+        if clip is None:
+            return _images(self._split.read(numbers))
+        drawn = generator(self._seed, self._name, "clip", step).random(self._batch)[rows].tolist()
+        positions = [0.5] * len(numbers) if self._still else drawn
+        return self._split.read_clips(numbers, [replace(clip, positions=(position,)) for position in positions])
+
     def _announce(self, position: int) -> None:
         """Tell the split what comes after the present window, once for each."""
         window = self._order.window(position)
@@ -108,21 +125,32 @@ class Stream:
 
     @property
     def _crops(self) -> bool:
-        return self._fit == "random_resized_crop" and self._eval_crop is None
+        return self._fit in ("random_crop", "random_resized_crop") and not self._still
 
     def _fitted(self, samples: Sequence[Sample], rng: np.random.Generator, rows: slice) -> torch.Tensor:
-        if self._eval_crop is not None:
+        if self._still:
             return fit_evaluation(samples, self._size, self._channels, self._fit, self._eval_crop)
         crops = draw_crops(self._batch, rng)[rows] if self._crops else None
-        return fit(samples, self._size, self._channels, self._fit, crops)
+        shorter = evaluation_shorter(self._size, self._eval_crop)
+        return fit(samples, self._size, self._channels, self._fit, crops, shorter=shorter)
 
     def _augmented(
         self, images: torch.Tensor, augmentations: Sequence[Augmentation], rng: np.random.Generator, rows: slice
     ) -> torch.Tensor:
-        for augmentation in augmentations:
-            draws = augmentation.draw(self._batch, self._size, rng)
-            images = augmentation.apply(images, draws.rows(rows.start, rows.stop))
-        return images
+        draws = [each.draw(self._batch, self._size, rng).rows(rows.start, rows.stop) for each in augmentations]
+        return augment(images, augmentations, draws)
+
+
+def _images(samples: list[Sample]) -> list[Sample]:
+    """These samples.
+
+    Raises:
+        DataError: one is a video.
+    """
+    for sample in samples:
+        if sample.image.ndim != 3:
+            raise DataError(f"sample {sample.key!r} is a video; set input.clip to feed clips, or remove it")
+    return samples
 
 
 def _targets(samples: Sequence[Sample]) -> torch.Tensor | None:
@@ -140,11 +168,12 @@ def evaluation_batches(
     eval_crop: float,
     workers: int = 0,
     numbers: range | None = None,
+    clips: Clips | None = None,
 ) -> Iterator[EvaluationBatch]:
     """All samples of a split once, or those of a range, in order.
 
     A batch is smaller where `batch_size` doesn't divide their number, or damaged samples are left out. `workers`
-    threads work ahead.
+    threads work ahead. Of videos it has `batch_size` of the `clips` in all, but at least one video's.
 
     Raises:
         DataError: a sample is damaged or has the wrong size.
@@ -152,15 +181,20 @@ def evaluation_batches(
     wanted = range(len(split)) if numbers is None else numbers
     if fit != "exact":
         split = split.scaled(evaluation_shorter(size, eval_crop))
+    together = batch_size if clips is None else max(1, batch_size // len(clips.positions))
 
     def make(start: int) -> EvaluationBatch | None:
-        found = usable(split, wanted[start : start + batch_size])
+        found = usable(split, wanted[start : start + together], clips)
         if not found:
             return None
         samples = [sample for _, sample in found]
+        if clips is None:
+            _images(samples)
         labels = torch.tensor([sample.label for sample in samples], dtype=torch.int64)
         images = fit_evaluation(samples, size, channels, fit, eval_crop)
+        if clips is not None:
+            images = images.unflatten(1, (len(clips.positions), clips.frames))  # type: ignore[no-untyped-call]
         return EvaluationBatch(images, labels, [sample.key for sample in samples], [number for number, _ in found])
 
-    made = ordered(make, range(0, len(wanted), batch_size), workers=workers, prefetch=2)
+    made = ordered(make, range(0, len(wanted), together), workers=workers, prefetch=2)
     return (batch for batch in made if batch is not None)

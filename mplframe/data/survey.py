@@ -24,7 +24,7 @@ from mplframe.data.parallel import over_shards
 from mplframe.data.shard_list import Shard
 from mplframe.data.sidecar import write_whole
 
-_FORMAT = 1
+_FORMAT = 2
 _IN_MEMORY = 64 << 20
 
 log = logging.getLogger(__name__)

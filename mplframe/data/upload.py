@@ -6,13 +6,12 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from mplframe.data.drivers import is_local, open_store
 from mplframe.data.local import cache_folder
 from mplframe.data.output import OutputExistsError, unfinished, writing
-from mplframe.data.retrying import FINAL, retry
-from mplframe.errors import UserError
+from mplframe.stores.drivers import is_local, open_store
+from mplframe.stores.retrying import retry
+from mplframe.stores.sending import uploading
 
 
 class RemoteOutput:
@@ -98,27 +97,3 @@ def new_remote(url: str, *, overwrite: bool, journal: str) -> Iterator[RemoteOut
                 "overwritten; remove them or choose another place"
             )
         yield output
-
-
-@contextmanager
-def uploading(url: str) -> Iterator[None]:
-    """Turns whatever a storage driver raises while it writes into one line about the URL.
-
-    Raises:
-        UserError: in place of the driver's error.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except FINAL as error:
-        raise UserError(f"{url}: can't be written: {_said(error)}; check the URL and the credentials") from error
-    except Exception as error:  # a driver may raise anything
-        raise UserError(
-            f"{url}: can't be written: {_said(error)}; run the same command again, which goes on with what it had "
-            "finished, or check the network"
-        ) from error
-
-
-def _said(error: Any) -> str:
-    return str(error) or type(error).__name__

@@ -17,10 +17,10 @@ from mplframe.data.shard_list import Shard, describe, expand
 from mplframe.data.shard_split import ShardSplit
 from mplframe.data.shards import WebDataset
 from mplframe.data.sidecar import sidecar_bytes
-from mplframe.data.stores import StoreError
 from mplframe.data.survey import Survey, damage_text
 from mplframe.data.workers import ordered
 from mplframe.errors import DataError
+from mplframe.stores.stores import StoreError
 
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 WORKERS = 4

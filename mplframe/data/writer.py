@@ -14,7 +14,7 @@ from typing import final
 from PIL import Image
 from webdataset import TarWriter
 
-from mplframe.data.decode import decode
+from mplframe.data.media import decode_file
 from mplframe.data.readers.base import Images, Record
 from mplframe.errors import UserError
 
@@ -131,18 +131,18 @@ class _OpenShard:
 
 
 def encode(number: int, record: Record) -> Members:
-    """A record as the files of a sample: the image, what else it has, and `cls` with the class index if it has one.
+    """A record as the files of a sample: image or video, what else it has, and `cls` with the class index if any.
 
     Args:
         number: unique in its split.
-        record: an encoded image, which is kept as it is, or pixels, which become a PNG.
+        record: an encoded image or video, which is kept as it is, or pixels, which become a PNG.
 
     Raises:
-        DataError: the image is damaged.
+        DataError: it is damaged.
     """
     payload = record.payload
     if isinstance(payload, bytes):
-        decode(payload, f"{record.key}.{record.extension}")
+        decode_file(record.extension, payload, f"{record.key}.{record.extension}")
     else:
         payload = encode_png(payload)
     label = {} if record.label is None else {"cls": str(record.label).encode()}

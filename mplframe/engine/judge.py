@@ -1,4 +1,4 @@
-"""Networks judged on the test split."""
+"""Networks judged on a split."""
 
 from __future__ import annotations
 
@@ -13,24 +13,34 @@ from mplframe.errors import UserError
 from mplframe.learners.inference import predict
 
 Outputs = Iterator[tuple[Tensor, Tensor]]
-TestBatches = Callable[[int | None], Iterable[EvaluationBatch]]
+JudgedBatches = Callable[[int | None], Iterable[EvaluationBatch]]
 
 
 class Judge:
-    """Runs every evaluator over a network's outputs on the test split.
+    """Runs every evaluator over a network's outputs on a split.
 
     Args:
         backend: where networks run.
-        batches: a fresh pass over the test split, with images of a size, or of the run's own.
+        batches: a fresh pass over the split, with images of a size, or of the run's own.
         evaluators: what is measured.
         classes: length of the logits.
+        split: what records call it.
     """
 
-    def __init__(self, backend: Backend, batches: TestBatches, evaluators: Sequence[Evaluator], classes: int) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        batches: JudgedBatches,
+        evaluators: Sequence[Evaluator],
+        classes: int,
+        *,
+        split: str = "test",
+    ) -> None:
         self.backend = backend
         self.batches = batches
         self.evaluators = evaluators
         self.classes = classes
+        self.split = split
 
     def __call__(self, networks: Mapping[str, nn.Module], size: int | None = None) -> dict[str, dict[str, float]]:
         """Metrics of each network, by role.
@@ -42,7 +52,11 @@ class Judge:
         Raises:
             UserError: two evaluators give metrics of the same name.
         """
-        return {role: self._judge(network, size) for role, network in networks.items()}
+        found = {}
+        for role, network in networks.items():
+            with self.backend.alone(network):
+                found[role] = self._judge(network, size)
+        return found
 
     def _judge(self, network: nn.Module, size: int | None) -> dict[str, float]:
         found: dict[str, float] = {}
@@ -55,5 +69,5 @@ class Judge:
 
     def _outputs(self, network: nn.Module, size: int | None) -> Outputs:
         for batch in self.batches(size):
-            logits = predict(network, batch.images, self.backend)
+            logits = self.backend.host(predict(network, batch.images, self.backend))
             yield logits, batch.labels.to(logits.device)

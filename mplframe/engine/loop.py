@@ -106,7 +106,7 @@ class Engine:
         metric: str | None,
         identity: Mapping[str, Any],
         seed: int,
-        keep_artifacts: Callable[[RunStage, Stage], None],
+        keep_artifacts: Callable[[RunStage, Mapping[str, Mapping[str, Any]]], None],
         flag: Flag,
     ) -> None:
         self.stages = stages
@@ -151,6 +151,7 @@ class Engine:
                 else:
                     self._run_stage(stage, checkpoint, flag)
                 checkpoint = None
+        self.store.writer.settle()
         self.progress.seconds = self._seconds()
         return self.progress
 
@@ -171,8 +172,9 @@ class Engine:
                 self.backend.mark_step()
                 self._advance(stage, batch)
                 self._when_due(stage, live)
-                if any(self.backend.gather(flag.raised)) and self.progress.step < stage.plan.steps:
+                if self.backend.any(flag.raised) and self.progress.step < stage.plan.steps:
                     self._save(stage, live)
+                    self.store.writer.settle()
                     raise Interrupted(
                         f"stopped after step {self.progress.step} of {stage.name}; the same command resumes"
                     )
@@ -200,7 +202,8 @@ class Engine:
             self.meter.check(step)
             best = self._evaluate(stage, live)
         if step == steps:
-            self.backend.on_main(lambda: self.keep_artifacts(stage, live))
+            artifacts = self.backend.host(live.artifacts())
+            self.backend.on_main(lambda: self.keep_artifacts(stage, artifacts))
         if best or Every.due(self.every.save, step, steps):
             self._save(stage, live, best=best)
 
@@ -210,7 +213,7 @@ class Engine:
         # Every process judges; the main one's numbers count, so that all of them decide alike.
         results = self.backend.gather(self.judge(live.networks(self.weights), stage.plan.streams.size))[0]
         values = {f"{role}/{name}": value for role, metrics in results.items() for name, value in metrics.items()}
-        self._log(stage, "test", values, {"seconds": time.perf_counter() - start})
+        self._log(stage, self.judge.split, values, {"seconds": time.perf_counter() - start})
         self._window = (time.perf_counter(), self.progress.images)
         if self.progress.step == stage.plan.steps:
             self.progress.results[stage.name] = {
@@ -244,7 +247,7 @@ class Engine:
             "meter": self.meter.state_dict(),
             "rng": rng_state(),
         }
-        self.backend.on_main(lambda: self.store.save(self.progress.total, payload, best=best))
+        self.store.save(self.progress.total, payload, best=best)
 
     def _restore(self, live: Stage, checkpoint: Mapping[str, Any]) -> None:
         restore(live, checkpoint["state"])

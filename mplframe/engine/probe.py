@@ -5,14 +5,14 @@ Tensors are float32 unless the network says otherwise; autocast needs less.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mplframe.contracts.architecture import Architecture, ImageSpec
+from mplframe.contracts.architecture import Architecture, ImageSpec, check_input
 from mplframe.contracts.optimizer import OptimizerFactory
 from mplframe.errors import UserError
 from mplframe.optimizers.groups import parameter_groups
@@ -27,13 +27,20 @@ class Probe:
 
     Attributes:
         network: without values.
+        images: what it was run on, `IMAGES` of them.
         forward_flops: of one image.
-        activation_bytes: of one image: what a training forward keeps for the backward.
+        kept: shape and bytes of what a training forward of `images` keeps for the backward.
     """
 
     network: nn.Module
+    images: Tensor
     forward_flops: int
-    activation_bytes: int
+    kept: Sequence[tuple[tuple[int, ...], int]]
+
+    @property
+    def activation_bytes(self) -> int:
+        """Of one image: what a training forward keeps for the backward."""
+        return sum(size for _, size in self.kept) // len(self.images)
 
 
 def probe(architecture: Architecture, spec: ImageSpec, *, name: str) -> Probe:
@@ -45,22 +52,24 @@ def probe(architecture: Architecture, spec: ImageSpec, *, name: str) -> Probe:
         name: of the architecture, for errors.
 
     Raises:
-        UserError: the network doesn't take images of this shape, or doesn't run on the meta device.
+        UserError: the network takes clips and is given images or the reverse, doesn't take images of this shape, or
+            doesn't run on the meta device.
     """
+    check_input(architecture, spec, name=name)
     with torch.device("meta"):
         network = architecture.build(spec)
-        images = torch.empty(IMAGES, spec.channels, spec.size, spec.size)
+        images = torch.empty(IMAGES, *spec.shape)
         try:
-            return Probe(network, forward_flops(network, images), activation_bytes(network, images))
+            return Probe(network, images, forward_flops(network, images), kept_activations(network, images))
         except (RuntimeError, ValueError, AssertionError) as error:
             raise UserError(
-                f"the architecture {name!r} can't be run on {spec.channels} x {spec.size} x {spec.size} images: "
-                f"{error}; choose another input size or network"
+                f"the architecture {name!r} can't be run on {' x '.join(map(str, spec.shape))} "
+                f"{'images' if spec.frames is None else 'clips'}: {error}; choose another input size or network"
             ) from error
 
 
 def forward_flops(network: nn.Module, images: Tensor) -> int:
-    """FLOPs of one image of [N, C, H, W] `images`: two for each multiplication with its addition.
+    """FLOPs of one of N `images`, [C, H, W] or [C, T, H, W]: two for each multiplication with its addition.
 
     Convolutions, matrix products and attention are counted, the rest is negligible.
     """
@@ -70,14 +79,14 @@ def forward_flops(network: nn.Module, images: Tensor) -> int:
     return int(counter.get_total_flops()) // len(images)
 
 
-def activation_bytes(network: nn.Module, images: Tensor) -> int:
-    """Bytes that a training forward of one image of [N, C, H, W] `images` keeps for its backward; no weights."""
-    kept: dict[int, torch.UntypedStorage] = {}
+def kept_activations(network: nn.Module, images: Tensor) -> list[tuple[tuple[int, ...], int]]:
+    """Shape and bytes of all that a training forward of `images` keeps for its backward; no weights."""
+    kept: dict[int, tuple[tuple[int, ...], torch.UntypedStorage]] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         # Holding the storage keeps its address from being given to another one.
         storage = tensor.untyped_storage()
-        kept[storage._cdata] = storage
+        kept.setdefault(storage._cdata, (tuple(tensor.shape), storage))
         return tensor
 
     network.train()
@@ -85,11 +94,11 @@ def activation_bytes(network: nn.Module, images: Tensor) -> int:
         network(images)
     for weight in (*network.parameters(), *network.buffers()):
         kept.pop(weight.untyped_storage()._cdata, None)
-    return sum(storage.nbytes() for storage in kept.values()) // len(images)
+    return [(shape, storage.nbytes()) for shape, storage in kept.values()]
 
 
-def optimizer_bytes(network: nn.Module, factory: OptimizerFactory, *, name: str) -> int:
-    """Bytes of the state that one step of the optimizer leaves behind.
+def optimizer_state(network: nn.Module, factory: OptimizerFactory, *, name: str) -> list[Tensor]:
+    """The tensors that one step of the optimizer leaves behind.
 
     Args:
         network: on the meta device.
@@ -114,9 +123,7 @@ def optimizer_bytes(network: nn.Module, factory: OptimizerFactory, *, name: str)
     finally:
         for parameter in trained:
             parameter.grad = None
-    return total_bytes(
-        value for state in optimizer.state.values() for value in state.values() if torch.is_tensor(value)
-    )
+    return [value for state in optimizer.state.values() for value in state.values() if torch.is_tensor(value)]
 
 
 def total_bytes(tensors: Iterable[Tensor]) -> int:

@@ -37,14 +37,16 @@ class Baseline(FeedbackEstimator):
         self.inner = inner
         self.requires = inner.requires
         self.soft = inner.soft
-        self._average: torch.Tensor | None = None
+        # Not a number until there is one: the first step is the same computation as the others.
+        self._average = torch.tensor(torch.nan)
 
     def estimate(self, step: StudentStep) -> Feedback | None:
         feedback = self.inner.estimate(step)
         if feedback is None:
             return None
         mean = feedback.h.mean()
-        average = mean if self._average is None else self._average.to(mean.device)
+        average = self._average.to(mean.device)
+        average = torch.where(average.isnan(), mean, average)
         self._average = self.config.decay * average + (1.0 - self.config.decay) * mean
         return replace(feedback, h=feedback.h - average)
 
@@ -52,5 +54,6 @@ class Baseline(FeedbackEstimator):
         return {"average": self._average, "inner": self.inner.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._average = state["average"]
+        average = state["average"]  # None in checkpoints of earlier releases before their first step
+        self._average = torch.tensor(torch.nan) if average is None else average
         self.inner.load_state_dict(state["inner"])

@@ -13,6 +13,7 @@ from torchvision.ops import StochasticDepth
 
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Batch, Samples
+from mplframe.models.ensemble import log_mean_probability
 
 
 def predict(network: nn.Module, images: Tensor, backend: Backend, *, noisy: bool = False) -> Tensor:
@@ -20,7 +21,8 @@ def predict(network: nn.Module, images: Tensor, backend: Backend, *, noisy: bool
 
     Args:
         network: a classifier.
-        images: on the host or on the device.
+        images: on the host or on the device: [N, C, H, W], or [N, clips, frames, C, H, W] of videos, whose
+            probabilities are the mean of their clips' (Billion-scale SSL, 5.1).
         backend: where the network runs.
         noisy: keep dropout and stochastic depth on.
     """
@@ -29,10 +31,14 @@ def predict(network: nn.Module, images: Tensor, backend: Backend, *, noisy: bool
     for module in _noise(network) if noisy else ():
         module.train()
     try:
-        placed = backend.place(Batch(Samples(images))).labeled.weak
-        with torch.inference_mode(), backend.autocast():
+        placed = backend.place(Batch(Samples(images.flatten(0, 1) if images.ndim == 6 else images))).labeled.weak
+        with torch.no_grad(), backend.autocast():  # XLA has no inference mode
             logits: Tensor = network(placed)
-        return logits.float()
+        logits = logits.float()
+        if images.ndim == 6:
+            logits = log_mean_probability(logits.view(*images.shape[:2], -1).transpose(0, 1))
+        backend.mark_step()
+        return logits
     finally:
         for module, training in modes.items():
             module.training = training

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
 from mplframe.backends.single import Single
@@ -14,6 +13,7 @@ from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Tensors
 from mplframe.contracts.lookahead import Lookahead, Map
 from mplframe.contracts.optimizer import Schedule
+from mplframe.learners.average import Average
 from mplframe.lookahead.adam import Adam
 from mplframe.lookahead.lars import LARS
 from mplframe.lookahead.measured import Measured
@@ -73,12 +73,13 @@ class Learner:
         self.schedule = schedule
         self.steps = steps
         self.clip = clip
-        self.ema = None if ema is None else ModelEmaV3(module, decay=ema)
+        self.ema = None if ema is None else Average(module, decay=ema)
         self.parameters = tuple(p for group in optimizer.param_groups for p in group["params"])
         names = {parameter: name for name, parameter in module.named_parameters()}
         self.names = tuple(names[parameter] for parameter in self.parameters)
         self._frozen = [layer for layer in module.modules() if _is_frozen(layer)]
         self._peaks = [float(group["lr"]) for group in optimizer.param_groups]
+        self._settle()
 
     def train(self) -> None:
         """Training mode, except for layers whose every parameter is frozen: their statistics stay too."""
@@ -94,7 +95,10 @@ class Learner:
 
     def clipped(self, gradient: Tensors) -> Tensors:
         """The gradient, scaled down to the norm `clip` where it is longer."""
-        return gradient if self.clip is None else tuple(torch._foreach_mul(gradient, self._shrink(gradient)))
+        if self.clip is None:
+            return gradient
+        shrink = self._shrink(gradient)
+        return tuple(shrink * g for g in gradient)
 
     def pullback(self, gradient: Tensors, clipped: Tensors) -> Map:
         """`J_f(g)^T`, clipping included, for the step that this gradient is about to make; to be called after it.
@@ -112,7 +116,7 @@ class Learner:
         """Set the learning rate for step `step`; returns the first group's."""
         factor = 1.0 if self.schedule is None else self.schedule.at(step, self.steps)
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
-            group["lr"] = peak * factor
+            group["lr"] = self.backend.rate(peak * factor)
         return self._peaks[0] * factor
 
     def apply(self, gradient: Tensors) -> None:
@@ -129,6 +133,7 @@ class Learner:
         self.module.load_state_dict(weights)
         if self.ema is not None:
             self.ema.module.load_state_dict(weights)
+        self._settle()
 
     def evaluated(self, weights: str) -> nn.Module:
         """The network to evaluate: the average with `ema` where one is kept, else the weights themselves."""
@@ -148,6 +153,11 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.ema is not None:
             self.ema.module.load_state_dict(state["ema"])
+        self._settle()
+
+    def _settle(self) -> None:
+        averages = [] if self.ema is None else [self.ema.module]
+        self.backend.settle([self.module, *averages], self.optimizer)
 
     def _shrink(self, gradient: Tensors) -> Tensor:
         assert self.clip is not None

@@ -98,15 +98,16 @@ class Move(StudentStep):
         return self._before.pullback(vector)
 
     def sensitivity(self, direction: Tensors, *, derivative: Derivative = "forward") -> Tensor:
-        weights = self._before.weights
-        assert weights is not None, UNASKED.format("the sensitivity", "old_weights")
-        slopes = []
-        for i, batch in enumerate(self._batches):
+        assert self._before.weights is not None, UNASKED.format("the sensitivity", "old_weights")
+        learner, slopes = self._student.learner, []
+        weights, direction = learner.backend.gathered(self._before.weights), learner.backend.gathered(direction)
+        with learner.backend.alone(learner.module):
+            for i, batch in enumerate(self._batches):
 
-            def logp(given: Tensors, micro: int = i, batch: Batch = batch) -> Tensor:
-                return self._student.log_probabilities(batch, self._step, micro, given)
+                def logp(given: Tensors, micro: int = i, batch: Batch = batch) -> Tensor:
+                    return self._student.log_probabilities(batch, self._step, micro, given)
 
-            slopes.append(directional(logp, weights, direction, derivative=derivative, inner=self.inner))
+                slopes.append(directional(logp, weights, direction, derivative=derivative, inner=self.inner))
         # g is the mean over samples of minus log p, weighted by q and, to a share, by the uniform distribution.
         return torch.cat(slopes) * (-(1.0 - self._student.label_smoothing) / self.samples)
 

@@ -15,7 +15,7 @@ class Network(nn.Module):
     """An architecture's network behind the normalisation that its data ask for.
 
     Args:
-        body: [N, C, H, W] float -> [N, classes] logits.
+        body: [N, C, H, W] float, or [N, C, T, H, W] where it takes clips, -> [N, classes] logits.
         mean: per channel, in units of the [0, 1] pixel range.
         std: likewise.
     """
@@ -31,9 +31,11 @@ class Network(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1) * 255.0, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """[N, C, H, W] uint8 pixels, or floats that are already normalised, -> [N, classes] logits."""
+        """[N, C, H, W] or [N, T, C, H, W] uint8 pixels, or floats that are already normalised, -> [N, classes]."""
         if images.dtype == torch.uint8:
             images = (images.to(self.mean.dtype) - self.mean) / self.std
+        if images.ndim == 5:
+            images = images.transpose(1, 2).contiguous()  # [N, C, T, H, W]
         logits: Tensor = self.body(images)
         return logits
 

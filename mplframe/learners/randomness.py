@@ -23,9 +23,12 @@ def derive(*key: Key) -> int:
 
 
 @contextmanager
-def seeded(device: torch.device, *key: Key) -> Iterator[None]:
-    """Within it torch's generators are seeded by `key`; afterwards they are where they were."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+def seeded(*key: Key) -> Iterator[None]:
+    """Within it torch's generator of the host is seeded by `key`; afterwards it is where it was.
+
+    Forwards on a device draw within `Backend.seeded` instead.
+    """
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(*key))
         yield
 

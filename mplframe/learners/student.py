@@ -16,7 +16,7 @@ from mplframe.learners.labeling import Labeling
 from mplframe.learners.learner import Learner
 from mplframe.learners.metrics import accuracy, mean_metrics
 from mplframe.learners.move import Before, Move
-from mplframe.learners.randomness import seeded
+from mplframe.learners.randomness import derive
 from mplframe.learners.statistics import frozen_statistics
 from mplframe.losses.cross_entropy import cross_entropy
 
@@ -138,7 +138,7 @@ class NetworkStudent(Student):
 
     def _logits(self, images: Tensor, purpose: str, step: int, micro: int, weights: Tensors | None = None) -> Tensor:
         backend = self.learner.backend
-        with seeded(backend.device, self.seed, purpose, step, micro, backend.rank), backend.autocast():
+        with backend.seeded(derive(self.seed, purpose, step, micro, backend.rank)), backend.autocast():
             if weights is None:
                 logits: Tensor = self.module(images)
             else:

@@ -14,7 +14,7 @@ from mplframe.errors import UserError
 from mplframe.learners.inference import without_noise
 from mplframe.learners.learner import Learner
 from mplframe.learners.objective import Seen
-from mplframe.learners.randomness import Key, derive, seeded
+from mplframe.learners.randomness import Key, derive
 from mplframe.learners.statistics import frozen_statistics
 
 NO_VIEWS: frozenset[View] = frozenset()
@@ -45,7 +45,7 @@ def see(
     backend, module = learner.backend, learner.module
     averaged: Set[View] = views & {"weak_averaged"}
     mix = mixing(len(batch.labeled), alpha, *key) if "labeled_mixed" in views and alpha is not None else None
-    with seeded(backend.device, *key, backend.rank), backend.autocast():
+    with backend.seeded(derive(*key, backend.rank)), backend.autocast():
         logits = forward(module, batch, views - still - averaged, mix)
         if still & views:
             with without_noise(module):

@@ -42,7 +42,8 @@ class Assigned(AuxLoss):
         """Raises UserError where no earlier stage assigned anything."""
         if inputs.targets is None:
             raise UserError(
-                "the loss 'assigned' learns labels that an earlier stage gave to unlabeled samples, but none did; use "
-                "it in a method that labels first, such as noisy_student, or take another loss"
+                "the loss 'assigned' learns labels that were assigned to unlabeled samples, but these have none; name "
+                "a manifest (`manifest: FILE`, made by `mplframe select`), use it in a method that labels first, such "
+                "as noisy_student, or take another loss"
             )
         return cross_entropy(inputs.logits[self.view], inputs.targets, smoothing=self.config.smoothing)

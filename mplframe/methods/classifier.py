@@ -11,12 +11,13 @@ from torch import nn
 
 from mplframe.contracts.batch import Batch, Metrics
 from mplframe.contracts.loss import View
-from mplframe.contracts.method import Pass, Stage, StageContext, StagePlan, Streams
+from mplframe.contracts.method import Pass, Plan, PlannedNetwork, Stage, StageContext, StagePlan, Streams
 from mplframe.learners.learner import Learner
 from mplframe.learners.metrics import accuracy, mean_metrics, prefixed
 from mplframe.learners.objective import Objective
 from mplframe.learners.views import see
 from mplframe.methods.settings import LearnerConfig, check_average, make_learner
+from mplframe.tasks.given import given_plan
 
 
 @final
@@ -92,6 +93,10 @@ class BatchSizes:
         """Samples in one view."""
         return self.labeled if view.startswith("labeled") else self.unlabeled
 
+    def learned(self, views: Set[View]) -> int:
+        """Samples that a learning rate is for where losses look at these views; see `TrainingConfig.lr_per`."""
+        return self.labeled if any(view.startswith("labeled") for view in views) else self.unlabeled
+
     def passes(self, role: str, views: Set[View]) -> list[Pass]:
         """What a step that looks at these views computes."""
         trained = sum(self.of(view) for view in views if view != "weak_averaged")
@@ -107,6 +112,7 @@ def classifier_plan(
     *,
     steps: int,
     sizes: BatchSizes,
+    size: int | None = None,
     start_from: str | None = None,
     still: frozenset[View] = frozenset(),
 ) -> StagePlan:
@@ -119,16 +125,39 @@ def classifier_plan(
         objective: what it is trained on.
         steps: how many.
         sizes: of a step's batches.
+        size: height and width of the images, in training and evaluation; None for the run's own.
         start_from: role of an earlier stage's network whose weights it begins with.
         still: see `ClassifierStage`.
     """
 
+    batch = sizes.learned(objective.views)
+
     def build(context: StageContext) -> Stage:
-        learner = make_learner(context, config, role, steps)
+        learner = make_learner(context, config, role, steps, batch=batch, size=size)
         if start_from is not None:
             learner.start_from(context.artifact(start_from))
         return ClassifierStage(role, learner, objective, seed=context.seed, still=still)
 
-    streams = Streams(sizes.labeled, sizes.unlabeled, views=objective.views, accumulate=sizes.accumulate)
+    streams = Streams(sizes.labeled, sizes.unlabeled, views=objective.views, accumulate=sizes.accumulate, size=size)
     check_average(objective.views, config)
-    return StagePlan(name, steps, streams, (config.planned(role),), sizes.passes(role, objective.views), build)
+    networks = (config.planned(role, batch=batch, size=size),)
+    return StagePlan(name, steps, streams, networks, sizes.passes(role, objective.views), build)
+
+
+def teacher_plan(
+    role: str,
+    config: LearnerConfig,
+    objective: Objective,
+    *,
+    steps: int,
+    sizes: BatchSizes,
+    size: int | None = None,
+) -> Plan:
+    """The stage that trains a teacher, named like its role; with no steps, the task that takes it as it is given.
+
+    Args:
+        role, config, objective, steps, sizes, size: as of `classifier_plan`.
+    """
+    if steps == 0:
+        return given_plan(role, PlannedNetwork(role, config.network, optimizer=None, size=size, given=True))
+    return classifier_plan(role, role, config, objective, steps=steps, sizes=sizes, size=size)

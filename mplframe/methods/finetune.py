@@ -38,7 +38,13 @@ class FinetuneConfig(TrainingConfig):
 
 
 def finetune_plan(
-    config: FinetuneConfig, network: ComponentConfig, make: Make, *, role: str = "student", name: str = "finetune"
+    config: FinetuneConfig,
+    network: ComponentConfig,
+    make: Make,
+    *,
+    role: str = "student",
+    name: str = "finetune",
+    size: int | None = None,
 ) -> StagePlan:
     """The plan of the stage.
 
@@ -48,6 +54,7 @@ def finetune_plan(
         make: gives the live component behind a config.
         role: of the network, under which an earlier stage left its weights.
         name: of the stage.
+        size: height and width of the images; None for the run's own.
     """
     training = {name: getattr(config, name) for name in TrainingConfig.model_fields}
     return classifier_plan(
@@ -57,5 +64,6 @@ def finetune_plan(
         Objective.of([make("loss", loss) for loss in config.losses]),
         steps=config.steps,
         sizes=BatchSizes(config.batch, accumulate=config.accumulate),
+        size=size,
         start_from=role,
     )

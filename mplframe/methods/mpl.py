@@ -190,7 +190,10 @@ class MetaPseudoLabels(Method):
             views=taught | {"labeled", c.pseudo_label.student_view},
             accumulate=sizes.accumulate,
         )
-        networks = (c.student.planned("student"), c.teacher.planned("teacher"))
+        networks = (
+            c.student.planned("student", batch=sizes.unlabeled),
+            c.teacher.planned("teacher", batch=sizes.labeled),
+        )
         plans = [StagePlan("mpl", c.steps, streams, networks, passes, self._build)]
         if c.finetune is not None:
             plans.append(finetune_plan(c.finetune, c.student.network, make))
@@ -200,14 +203,14 @@ class MetaPseudoLabels(Method):
         c = self.config
         labeling = Labeling(**c.pseudo_label.model_dump())
         teacher = NetworkTeacher(
-            make_learner(context, c.teacher, "teacher", c.steps),
+            make_learner(context, c.teacher, "teacher", c.steps, batch=c.batch.labeled),
             Objective.of([context.make("loss", loss) for loss in c.teacher.losses]),
             labeling=labeling,
             feedback_weight=c.feedback_weight,
             seed=context.seed,
         )
         student = NetworkStudent(
-            make_learner(context, c.student, "student", c.steps),
+            make_learner(context, c.student, "student", c.steps, batch=c.batch.unlabeled),
             labeling=labeling,
             label_smoothing=c.student.label_smoothing,
             seed=context.seed,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Literal, final
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from mplframe.config.base import BaseConfig, ComponentConfig, Kind
 from mplframe.contracts.loss import View
@@ -14,11 +14,11 @@ from mplframe.contracts.method import Make, Method, Plan, PlannedNetwork, StageP
 from mplframe.learners.objective import Objective
 from mplframe.losses.assigned import Assigned
 from mplframe.losses.supervised import Supervised
-from mplframe.methods.classifier import BatchSizes, classifier_plan
+from mplframe.methods.classifier import BatchSizes, classifier_plan, teacher_plan
 from mplframe.methods.finetune import FinetuneConfig, finetune_plan
 from mplframe.methods.settings import BatchConfig, LearnerConfig
 from mplframe.selection.config import SelectionConfig
-from mplframe.tasks.labeling import PseudoLabelingConfig, labeling_plans
+from mplframe.tasks.labeling import PseudoLabelingConfig, check_taught, labeling_plans
 
 UNLABELED: frozenset[View] = frozenset({"weak", "strong"})
 
@@ -41,20 +41,27 @@ class TaughtConfig(LearnerConfig):
     Attributes:
         steps: of its training.
         warm_start: begin with the weights of the network that labels for it (Noisy Student, appendix A.3, study 6).
+        ratio: unlabeled samples of a step to each labeled one (section 3.1: 14, in the last round 28); null for those
+            of `batch`.
+        size: height and width of its images, in training and evaluation; null for the run's own.
     """
 
     steps: PositiveInt
     warm_start: bool = False
+    ratio: PositiveInt | None = None
+    size: PositiveInt | None = None
 
 
 class TeacherConfig(LearnerConfig):
     """The first teacher.
 
     Attributes:
-        steps: of its training on labels.
+        steps: of its training on labels; 0 for one that has learned before.
+        size: height and width of its images, in training and evaluation; null for the run's own.
     """
 
-    steps: PositiveInt
+    steps: NonNegativeInt
+    size: PositiveInt | None = None
 
 
 class FixResConfig(FinetuneConfig):
@@ -77,7 +84,7 @@ class NoisyStudent(Method):
 
         Attributes:
             batch: samples of a step; `unlabeled` is the paper's ratio times `labeled`.
-            teacher: the first one, trained on labels.
+            teacher: the first one, trained on labels; null where `pseudo_labels.manifest` has its labels.
             rounds: the students, each of which teaches the next one.
             losses: of labeled images, for teacher and students.
             assigned: the loss of unlabeled images.
@@ -90,7 +97,7 @@ class NoisyStudent(Method):
 
         name: Literal["noisy_student"] = "noisy_student"
         batch: BatchConfig = BatchConfig()
-        teacher: TeacherConfig
+        teacher: TeacherConfig | None = None
         rounds: Annotated[tuple[TaughtConfig, ...], Field(min_length=1)]
         losses: Annotated[tuple[ComponentConfig, ...], Kind("loss"), Field(min_length=1)] = (
             Supervised.Config(view="labeled_strong"),
@@ -101,28 +108,46 @@ class NoisyStudent(Method):
         noise: NoiseConfig = NoiseConfig()
         fixres: FixResConfig | None = None
 
+        @model_validator(mode="after")
+        def _taught(self) -> NoisyStudent.Config:
+            check_taught(self.pseudo_labels, self.teacher)
+            if self.teacher is None and self.rounds[0].warm_start:
+                raise ValueError("there is no teacher for rounds.0 to begin with; set its warm_start to false")
+            return self
+
     def __init__(self, config: Config) -> None:
         self.config = config
 
     def stages(self, make: Make) -> Sequence[Plan]:
         c = self.config
-        labeled = [make("loss", loss) for loss in c.losses]
-        sizes = BatchSizes(c.batch.labeled, accumulate=c.batch.accumulate)
-        plans: list[Plan] = [
-            classifier_plan("teacher", "teacher", c.teacher, Objective.of(labeled), steps=c.teacher.steps, sizes=sizes)
-        ]
-        teacher = PlannedNetwork("teacher", c.teacher.network, optimizer=None)
+        plans: list[Plan] = []
+        teacher = None
+        if c.teacher is not None:
+            plans.append(self._teacher(c.teacher, make))
+            teacher = PlannedNetwork("teacher", c.teacher.network, optimizer=None, size=c.teacher.size)
         for number, student in enumerate(c.rounds, start=1):
             suffix = "" if number == len(c.rounds) else f"_{number}"
             plans += labeling_plans(c.pseudo_labels, teacher, suffix=suffix)
-            plans.append(self._student(student, teacher.role, suffix, make))
-            teacher = PlannedNetwork(f"student{suffix}", student.network, optimizer=None)
+            plans.append(self._student(student, teacher, suffix, make))
+            teacher = PlannedNetwork(f"student{suffix}", student.network, optimizer=None, size=student.size)
         if c.fixres is not None:
             plans.append(self._fixres(c.fixres, make))
         return plans
 
-    def _student(self, config: TaughtConfig, teacher: str, suffix: str, make: Make) -> StagePlan:
+    def _teacher(self, config: TeacherConfig, make: Make) -> Plan:
+        batch = self.config.batch
+        return teacher_plan(
+            "teacher",
+            config,
+            Objective.of([make("loss", loss) for loss in self.config.losses]),
+            steps=config.steps,
+            sizes=BatchSizes(batch.labeled, accumulate=batch.accumulate),
+            size=config.size,
+        )
+
+    def _student(self, config: TaughtConfig, teacher: PlannedNetwork | None, suffix: str, make: Make) -> StagePlan:
         c = self.config
+        unlabeled = c.batch.unlabeled if config.ratio is None else config.ratio * c.batch.labeled
         losses = [*(make("loss", loss) for loss in c.losses), make("loss", c.assigned)]
         plan = classifier_plan(
             f"student{suffix}",
@@ -130,8 +155,9 @@ class NoisyStudent(Method):
             config,
             Objective.of(losses, pooled=c.average == "concatenated"),
             steps=config.steps,
-            sizes=BatchSizes(**c.batch.model_dump()),
-            start_from=teacher if config.warm_start else None,
+            sizes=BatchSizes(c.batch.labeled, unlabeled, c.batch.accumulate),
+            size=config.size,
+            start_from=teacher.role if teacher is not None and config.warm_start else None,
             still=frozenset() if c.noise.model else UNLABELED,
         )
         streams = replace(plan.streams, assigned=f"selected{suffix}")
@@ -140,5 +166,6 @@ class NoisyStudent(Method):
         return replace(plan, streams=streams)
 
     def _fixres(self, config: FixResConfig, make: Make) -> StagePlan:
-        plan = finetune_plan(config, self.config.rounds[-1].network, make, name="fixres")
+        student = self.config.rounds[-1]
+        plan = finetune_plan(config, student.network, make, name="fixres", size=student.size)
         return replace(plan, streams=replace(plan.streams, size=config.size, augmented=frozenset()))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal, final
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from mplframe.config.base import BaseConfig, ComponentConfig, Kind
-from mplframe.contracts.method import Make, Method, Pass, PlannedNetwork, Stage, StageContext, StagePlan, Streams
+from mplframe.contracts.method import Make, Method, Pass, Plan, PlannedNetwork, Stage, StageContext, StagePlan, Streams
 from mplframe.feedback.off import Off
 from mplframe.learners.frozen import FrozenTeacher
 from mplframe.learners.labeling import Labeling
 from mplframe.learners.objective import Objective
 from mplframe.learners.student import NetworkStudent
-from mplframe.methods.classifier import BatchSizes, classifier_plan
+from mplframe.methods.classifier import BatchSizes, teacher_plan
 from mplframe.methods.finetune import FinetuneConfig, finetune_plan
 from mplframe.methods.mpl import MPLStage
 from mplframe.methods.settings import BatchConfig, LearnerConfig, make_learner
@@ -24,11 +24,12 @@ class PretrainedTeacherConfig(LearnerConfig):
     """The teacher.
 
     Attributes:
-        steps: of the `teacher` stage; null for as many as the student's (MPL v4, table 6).
+        steps: of the `teacher` stage; null for as many as the student's (MPL v4, table 6), 0 for a teacher that has
+            learned before.
         losses: what it is trained on; those of unlabeled samples may be among them.
     """
 
-    steps: PositiveInt | None = None
+    steps: NonNegativeInt | None = None
     losses: Annotated[tuple[ComponentConfig, ...], Kind("loss"), Field(min_length=1)] = (
         ComponentConfig(name="supervised"),
     )
@@ -99,20 +100,19 @@ class PseudoLabeling(Method):
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    def stages(self, make: Make) -> Sequence[StagePlan]:
-        plans = [self._teacher(make), self._student()]
+    def stages(self, make: Make) -> Sequence[Plan]:
+        plans: list[Plan] = [self._teacher(make), self._student()]
         if self.config.finetune is not None:
             plans.append(finetune_plan(self.config.finetune, self.config.student.network, make))
         return plans
 
-    def _teacher(self, make: Make) -> StagePlan:
+    def _teacher(self, make: Make) -> Plan:
         c = self.config
         objective = Objective.of([make("loss", loss) for loss in c.teacher.losses])
         unlabeled = 0 if objective.views.isdisjoint({"weak", "strong"}) else c.batch.unlabeled
         sizes = BatchSizes(c.batch.labeled, unlabeled, c.batch.accumulate)
-        return classifier_plan(
-            "teacher", "teacher", c.teacher, objective, steps=c.teacher.steps or c.steps, sizes=sizes
-        )
+        steps = c.steps if c.teacher.steps is None else c.teacher.steps
+        return teacher_plan("teacher", c.teacher, objective, steps=steps, sizes=sizes)
 
     def _student(self) -> StagePlan:
         c = self.config
@@ -123,14 +123,16 @@ class PseudoLabeling(Method):
             views=frozenset({c.pseudo_label.teacher_view, c.pseudo_label.student_view}),
             accumulate=c.batch.accumulate,
         )
-        networks = (c.student.planned("student"), PlannedNetwork("teacher", c.teacher.network, optimizer=None))
+        networks = (
+            c.student.planned("student", batch=c.batch.unlabeled),
+            PlannedNetwork("teacher", c.teacher.network, optimizer=None),
+        )
         passes = (Pass("student", c.batch.unlabeled, True), Pass("teacher", c.batch.unlabeled, False))
         return StagePlan("student", c.steps, streams, networks, passes, self._build)
 
     def _build(self, context: StageContext) -> Stage:
         c = self.config
-        network = context.network(c.teacher.network, "teacher")
-        network.load_state_dict(context.artifact("teacher"))
+        network = context.network(c.teacher.network, "teacher", state=context.artifact("teacher"))
         labeling = c.pseudo_label.labeling
         teacher = FrozenTeacher(
             network,
@@ -140,5 +142,5 @@ class PseudoLabeling(Method):
             label_smoothing=c.student.label_smoothing,
             seed=context.seed,
         )
-        learner = make_learner(context, c.student, "student", c.steps)
+        learner = make_learner(context, c.student, "student", c.steps, batch=c.batch.unlabeled)
         return MPLStage(teacher, NetworkStudent(learner, labeling=labeling, seed=context.seed), Off())

@@ -5,26 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal, final
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from mplframe.config.base import BaseConfig, ComponentConfig, Kind
 from mplframe.contracts.method import Make, Method, Pass, Plan, PlannedNetwork, Stage, StageContext, StagePlan, Streams
 from mplframe.learners.labeling import Labeling
 from mplframe.learners.learner import Learner
-from mplframe.learners.objective import Objective
 from mplframe.learners.student import NetworkStudent
 from mplframe.learners.teacher import NetworkTeacher
-from mplframe.methods.billion_scale import TrainedConfig
-from mplframe.methods.classifier import BatchSizes, classifier_plan
+from mplframe.methods.billion_scale import FirstTeacherConfig, first_teacher_plan
+from mplframe.methods.classifier import BatchSizes
 from mplframe.methods.finetune import FinetuneConfig, finetune_plan
 from mplframe.methods.mpl import MPLStage, StudentConfig, feedback_passes
 from mplframe.methods.settings import BatchConfig, LearnerConfig, make_learner
 from mplframe.models.calibration_mlp import CalibrationMLP
 from mplframe.optimizers.adam import Adam
-from mplframe.tasks.labeling import PseudoLabelingConfig, labeling_plans
+from mplframe.tasks.labeling import PseudoLabelingConfig, check_taught, labeling_plans
 
 
-class LargeTeacherConfig(TrainedConfig):
+class LargeTeacherConfig(FirstTeacherConfig):
     """The large teacher.
 
     Attributes:
@@ -69,7 +68,7 @@ class ReducedMPL(Method):
         """Settings.
 
         Attributes:
-            large: the large teacher and its training.
+            large: the large teacher and its training; null where `pseudo_labels.manifest` has its distributions.
             pseudo_labels: which images are kept, with the large teacher's distributions; the paper keeps the K most
                 probable of each class.
             steps: of the stage `reduced_mpl`.
@@ -83,7 +82,7 @@ class ReducedMPL(Method):
         """
 
         name: Literal["reduced_mpl"] = "reduced_mpl"
-        large: LargeTeacherConfig
+        large: LargeTeacherConfig | None = None
         pseudo_labels: PseudoLabelingConfig = PseudoLabelingConfig()
         steps: PositiveInt
         batch: BatchConfig = BatchConfig()
@@ -101,21 +100,22 @@ class ReducedMPL(Method):
                 raise ValueError("the reduced teacher looks at distributions: labels must be soft")
             return given
 
+        @model_validator(mode="after")
+        def _taught(self) -> ReducedMPL.Config:
+            check_taught(self.pseudo_labels, self.large, name="large")
+            return self
+
     def __init__(self, config: Config) -> None:
         self.config = config
 
     def stages(self, make: Make) -> Sequence[Plan]:
         c = self.config
-        large = classifier_plan(
-            "large",
-            "large",
-            c.large,
-            Objective.of([make("loss", loss) for loss in c.large.losses]),
-            steps=c.large.steps,
-            sizes=BatchSizes(c.large.batch, accumulate=c.large.accumulate),
-        )
-        said = labeling_plans(c.pseudo_labels, PlannedNetwork("large", c.large.network, optimizer=None))
-        plans: list[Plan] = [large, *said, self._reduced(make)]
+        plans: list[Plan] = []
+        large = None
+        if c.large is not None:
+            plans.append(first_teacher_plan("large", c.large, c.large.losses, make))
+            large = PlannedNetwork("large", c.large.network, optimizer=None, size=c.large.size)
+        plans += [*labeling_plans(c.pseudo_labels, large), self._reduced(make)]
         if c.finetune is not None:
             plans.append(finetune_plan(c.finetune, c.student.network, make))
         return plans
@@ -134,14 +134,18 @@ class ReducedMPL(Method):
             accumulate=sizes.accumulate,
             assigned="selected",
         )
-        networks = (c.student.planned("student"), c.teacher.planned("teacher", distributions=True))
+        networks = (
+            c.student.planned("student", batch=sizes.unlabeled),
+            c.teacher.planned("teacher", batch=sizes.unlabeled, distributions=True),
+        )
         return StagePlan("reduced_mpl", c.steps, streams, networks, passes, self._build)
 
     def _build(self, context: StageContext) -> Stage:
         c = self.config
         labeling = Labeling(teacher_view="assigned", **c.pseudo_label.model_dump())
-        teacher: Learner = make_learner(context, c.teacher, "teacher", c.steps, distributions=True)
-        student = make_learner(context, c.student, "student", c.steps)
+        unlabeled = c.batch.unlabeled
+        teacher: Learner = make_learner(context, c.teacher, "teacher", c.steps, batch=unlabeled, distributions=True)
+        student = make_learner(context, c.student, "student", c.steps, batch=unlabeled)
         return MPLStage(
             NetworkTeacher(teacher, labeling=labeling, feedback_weight=c.feedback_weight, seed=context.seed),
             NetworkStudent(student, labeling=labeling, label_smoothing=c.student.label_smoothing, seed=context.seed),

@@ -34,6 +34,11 @@ class TrainingConfig(BaseConfig):
 
     Attributes:
         optimizer: its optimizer.
+        lr_per: samples of a step that the optimizer's `lr` is for: `lr: 0.1, lr_per: 256` gives steps of 1,536 samples
+            a peak of 0.6 (the linear scaling rule; Goyal et al., 2017, section 2.1). What counts are the labeled
+            samples of a step where the network learns from labels (Noisy Student, section 3.1, counts so), and else the
+            unlabeled ones, as for the students of Meta Pseudo Labels and the pre-training of Billion-scale. Neither
+            `accumulate` nor the number of processes changes it. Null: `lr` is taken as it is.
         schedule: of the learning rate.
         clip: greatest norm of the gradient; null for no limit.
         ema: decay of the weights' moving average per step; null keeps none.
@@ -44,12 +49,17 @@ class TrainingConfig(BaseConfig):
     optimizer: Annotated[ComponentConfig, Kind("optimizer")] = Field(
         default_factory=lambda: ComponentConfig(name="sgd")
     )
+    lr_per: PositiveInt | None = None
     schedule: Annotated[ComponentConfig, Kind("schedule")] = Field(
         default_factory=lambda: ComponentConfig(name="cosine")
     )
     clip: Annotated[float, Field(gt=0)] | None = None
     ema: Decay | None = None
     freeze: tuple[str, ...] = ()
+
+    def lr_scale(self, batch: int) -> float:
+        """What the optimizer's `lr` is multiplied by in steps that learn from so many samples."""
+        return 1.0 if self.lr_per is None else batch / self.lr_per
 
 
 class LearnerConfig(TrainingConfig):
@@ -61,10 +71,19 @@ class LearnerConfig(TrainingConfig):
 
     network: Annotated[ComponentConfig, Kind("architecture")]
 
-    def planned(self, role: str, *, distributions: bool = False) -> PlannedNetwork:
-        """What `mplframe plan` is told."""
-        averaged = self.ema is not None
-        return PlannedNetwork(role, self.network, self.optimizer, averaged, self.schedule, distributions, self.freeze)
+    def planned(self, role: str, *, batch: int, distributions: bool = False, size: int | None = None) -> PlannedNetwork:
+        """What `mplframe plan` is told; the arguments are those of `make_learner`."""
+        return PlannedNetwork(
+            role,
+            self.network,
+            self.optimizer,
+            lr_scale=self.lr_scale(batch),
+            ema=self.ema is not None,
+            schedule=self.schedule,
+            distributions=distributions,
+            freeze=self.freeze,
+            size=size,
+        )
 
 
 class BatchConfig(BaseConfig):
@@ -98,22 +117,33 @@ def check_average(views: Set[View], config: TrainingConfig) -> None:
 
 
 def make_learner(
-    context: StageContext, config: LearnerConfig, role: str, steps: int, *, distributions: bool = False
+    context: StageContext,
+    config: LearnerConfig,
+    role: str,
+    steps: int,
+    *,
+    batch: int,
+    distributions: bool = False,
+    size: int | None = None,
 ) -> Learner:
-    """A freshly initialised network with its optimizer.
+    """A network with its optimizer.
 
     Args:
         context: of the stage.
         config: its settings.
         role: such as `teacher`; the initial weights depend on it and on the seed.
         steps: how many there will be.
+        batch: samples of a step that it learns from; see `TrainingConfig.lr_per`.
         distributions: whether the network takes probabilities instead of images.
+        size: height and width of the images that it is built for; the run's own by default.
     """
-    module = context.network(config.network, role, distributions=distributions)
+    module = context.network(config.network, role, distributions=distributions, size=size)
     freeze(module, config.freeze)
     factory = context.make("optimizer", config.optimizer)
     groups = parameter_groups(module, factory.config.weight_decay, decay_all=factory.config.decay_all)
     optimizer = factory.build(groups)
+    for group in optimizer.param_groups:
+        group["lr"] *= config.lr_scale(batch)
     return Learner(
         module,
         optimizer,

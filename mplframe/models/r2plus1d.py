@@ -3,15 +3,19 @@
 Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition" (CVPR 2018); Billion-scale, 5.1.
 """
 
-from typing import ClassVar, Literal, final
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal, final
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
-from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem, VideoResNet
+from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D
 
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.architecture import Architecture, ImageSpec
 from mplframe.models.settings import Rate
+
+WIDTH = 64
+"""Channels of the published networks' first stage."""
 
 
 def between(inputs: int, outputs: int) -> int:
@@ -26,23 +30,18 @@ class R2Plus1DSettings(ComponentConfig):
     """Settings of an R(2+1)D network.
 
     Attributes:
-        frames: of a clip; Billion-scale, table 7: 8 or 32. An image is taken for a clip that stands still for so long.
         dropout: rate before the prediction layer.
         bn_decay: weight of the old batch statistics in their running average; torch calls 1 - decay "momentum".
         bn_eps: what is added to variances.
     """
 
-    frames: PositiveInt = 8
     dropout: Rate = 0.0
     bn_decay: Rate = 0.9
     bn_eps: PositiveFloat = 1e-3
 
 
-class R2Plus1D(Architecture):
-    """Builds torchvision's VideoResNet with factored convolutions of the paper's width.
-
-    torchvision gives both convolutions of a block the width that suits the first one, which makes the first block of a
-    stage smaller than the paper's: 31.5 M rather than 33.4 M parameters at depth 18.
+class PublishedR2Plus1D(Architecture):
+    """A network of the papers' width.
 
     Attributes:
         blocks: of each of the four stages.
@@ -54,13 +53,17 @@ class R2Plus1D(Architecture):
     def __init__(self, config: R2Plus1DSettings | None = None) -> None:
         self.config = config or self.Config.model_validate({})
 
+    @property
+    def clips(self) -> bool:
+        return True
+
     def build(self, spec: ImageSpec) -> nn.Module:
-        """[N, channels, frames, size, size] clips or [N, channels, size, size] images -> [N, classes]."""
-        return _Network(self.blocks, self.config, spec)
+        """[N, channels, frames, size, size] -> [N, classes]."""
+        return _Network(self.blocks, WIDTH, self.config, spec)
 
 
 @final
-class R2Plus1D18(R2Plus1D):
+class R2Plus1D18(PublishedR2Plus1D):
     """R(2+1)D-18: 33.4 M parameters with 400 classes."""
 
     class Config(R2Plus1DSettings):
@@ -72,7 +75,7 @@ class R2Plus1D18(R2Plus1D):
 
 
 @final
-class R2Plus1D34(R2Plus1D):
+class R2Plus1D34(PublishedR2Plus1D):
     """R(2+1)D-34: 63.7 M parameters with 400 classes."""
 
     class Config(R2Plus1DSettings):
@@ -83,34 +86,94 @@ class R2Plus1D34(R2Plus1D):
     blocks = (3, 4, 6, 3)
 
 
+@final
+class R2Plus1D(Architecture):
+    """R(2+1)D of any depth and width, such as one that is small enough for a CPU."""
+
+    class Config(R2Plus1DSettings):
+        """Its form, and what every R(2+1)D network has.
+
+        Attributes:
+            blocks: of each stage; each stage after the first halves frames, height and width.
+            width: channels of the first stage; each stage after it has twice those of the one before.
+        """
+
+        name: Literal["r2plus1d"] = "r2plus1d"
+        blocks: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 1, 1, 1)
+        width: PositiveInt = 16
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.config = config or self.Config()
+
+    @property
+    def clips(self) -> bool:
+        return True
+
+    def build(self, spec: ImageSpec) -> nn.Module:
+        """[N, channels, frames, size, size] -> [N, classes]."""
+        return _Network(self.config.blocks, self.config.width, self.config, spec)
+
+
 class _Factored(Conv2Plus1D):  # type: ignore[misc]
-    """A 1 x 3 x 3 and a 3 x 1 x 1 convolution whose width suits them, whatever the block asks for."""
+    """A 1 x 3 x 3 and a 3 x 1 x 1 convolution whose width suits them.
+
+    torchvision's block asks for the width that suits its first convolution in both, which makes the first block of a
+    stage smaller than the paper's: 31.5 M rather than 33.4 M parameters at depth 18.
+    """
 
     def __init__(self, inputs: int, outputs: int, _: int, stride: int = 1) -> None:
         super().__init__(inputs, outputs, between(inputs, outputs), stride)
 
 
 class _Network(nn.Module):
-    def __init__(self, blocks: tuple[int, int, int, int], config: R2Plus1DSettings, spec: ImageSpec) -> None:
+    """torchvision's VideoResNet of any width."""
+
+    def __init__(self, blocks: Sequence[int], width: int, settings: R2Plus1DSettings, spec: ImageSpec) -> None:
         super().__init__()
-        self.frames = config.frames
-        self.body = VideoResNet(
-            BasicBlock, [_Factored] * 4, blocks, lambda: _stem(spec.channels), num_classes=spec.classes
-        )
-        self.body.fc = nn.Sequential(nn.Dropout(config.dropout), self.body.fc)
-        for module in self.body.modules():
-            if isinstance(module, nn.BatchNorm3d):
-                module.eps, module.momentum = config.bn_eps, 1.0 - config.bn_decay
+        self.stem = _stem(spec.channels, width)
+        widths = [width * 2**stage for stage in range(len(blocks))]
+        befores = [width, *widths[:-1]]
+        self.stages = nn.Sequential(*map(_stage, befores, widths, blocks))
+        self.pool = nn.AdaptiveAvgPool3d(1)
+        self.dropout = nn.Dropout(settings.dropout)
+        self.classifier = nn.Linear(widths[-1], spec.classes)
+        for module in self.modules():
+            _initialise(module, settings)
 
     def forward(self, clips: Tensor) -> Tensor:
-        if clips.ndim == 4:
-            clips = clips.unsqueeze(2).expand(-1, -1, self.frames, -1, -1)
-        logits: Tensor = self.body(clips)
+        features = self.pool(self.stages(self.stem(clips))).flatten(1)
+        logits: Tensor = self.classifier(self.dropout(features))
         return logits
 
 
-def _stem(channels: int) -> nn.Module:
-    stem: nn.Sequential = R2Plus1dStem()
-    if channels != 3:
-        stem[0] = nn.Conv3d(channels, 45, (1, 7, 7), stride=(1, 2, 2), padding=(0, 3, 3), bias=False)
-    return stem
+def _stem(channels: int, width: int) -> nn.Module:
+    middle = 45 * width // WIDTH or 1
+    return nn.Sequential(
+        nn.Conv3d(channels, middle, (1, 7, 7), stride=(1, 2, 2), padding=(0, 3, 3), bias=False),
+        nn.BatchNorm3d(middle),
+        nn.ReLU(inplace=True),
+        nn.Conv3d(middle, width, (3, 1, 1), padding=(1, 0, 0), bias=False),
+        nn.BatchNorm3d(width),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _stage(inputs: int, outputs: int, blocks: int) -> nn.Module:
+    """Residual blocks, the first of which halves everything where the width changes."""
+    if inputs == outputs:
+        first = BasicBlock(inputs, outputs, _Factored)
+    else:
+        shortcut = nn.Sequential(nn.Conv3d(inputs, outputs, 1, stride=2, bias=False), nn.BatchNorm3d(outputs))
+        first = BasicBlock(inputs, outputs, _Factored, 2, shortcut)
+    return nn.Sequential(first, *(BasicBlock(outputs, outputs, _Factored) for _ in range(blocks - 1)))
+
+
+def _initialise(module: nn.Module, settings: R2Plus1DSettings) -> None:
+    """As torchvision does."""
+    if isinstance(module, nn.Conv3d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    elif isinstance(module, nn.BatchNorm3d):
+        module.eps, module.momentum = settings.bn_eps, 1.0 - settings.bn_decay
+    elif isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, 0.0, 0.01)
+        nn.init.zeros_(module.bias)

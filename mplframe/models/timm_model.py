@@ -1,5 +1,8 @@
 """Any classifier of timm, by its name there."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from typing import Any, Literal, final
 
 import timm
@@ -11,6 +14,7 @@ from mplframe.config.base import ComponentConfig
 from mplframe.contracts.architecture import Architecture, ImageSpec
 from mplframe.errors import UserError, nearest
 from mplframe.models.settings import Rate
+from mplframe.models.timm_weights import check_normalisation, classes_of, from_file, local_file, published
 
 
 @final
@@ -26,7 +30,9 @@ class TimmModel(Architecture):
             stochastic_depth: rate at which the last block is skipped, growing linearly from 0 over the depth (timm's
                 `drop_path_rate`). Noisy Student's survival probability of 0.8 is a rate of 0.2.
             bn_decay: weight of the old batch statistics in their running average; torch calls 1 - decay "momentum".
-            pretrained: start from published weights, which timm fetches.
+            pretrained: begin with the weights that `model` names, which timm fetches once.
+            weights: path or URL of a file to begin with instead: a state dict or a checkpoint of timm, `.pth`, `.pt` or
+                `.safetensors`. As with `pretrained`, a classifier of other classes is replaced by a fresh one.
         """
 
         name: Literal["timm"] = "timm"
@@ -35,6 +41,7 @@ class TimmModel(Architecture):
         stochastic_depth: Rate | None = None
         bn_decay: Rate | None = None
         pretrained: bool = False
+        weights: str | None = None
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or self.Config()
@@ -43,18 +50,41 @@ class TimmModel(Architecture):
         """[N, channels, size, size] -> [N, classes]. On the meta device no pretrained weights are fetched.
 
         Raises:
-            UserError: timm has no such model, the model doesn't take these settings, or its weights can't be had.
+            UserError: timm has no such model, the model doesn't take these settings, its weights can't be had, or they
+                expect images that are normalised otherwise.
         """
+        config = self.config
+        self._check(spec)
+        network = _create(config, spec)
+        if config.bn_decay is not None:
+            set_bn_decay(network, config.bn_decay, model=config.model)
+        return network
+
+    def trained(self, spec: ImageSpec) -> bool:
+        """Whether there are weights, and their classifier is kept: it has as many classes.
+
+        Raises:
+            UserError: as `build`.
+        """
+        config = self.config
+        self._check(spec)
+        if config.weights is not None:
+            return classes_of(config.weights, config.model) == spec.classes
+        return config.pretrained and getattr(published(config.model), "num_classes", None) == spec.classes
+
+    def untrained(self) -> TimmModel:
+        """The model without published weights."""
+        return TimmModel(self.config.model_copy(update={"pretrained": False, "weights": None}))
+
+    def _check(self, spec: ImageSpec) -> None:
         config = self.config
         if not timm.is_model(config.model):
             raise UserError(
                 f"timm {timm.__version__} has no model {config.model!r}{nearest(config.model, timm.list_models())} "
                 f"(`python -c \"import timm; print(timm.list_models('*PART*'))\"` lists names)"
             )
-        network = _create(config, spec)
-        if config.bn_decay is not None:
-            set_bn_decay(network, config.bn_decay, model=config.model)
-        return network
+        if config.pretrained and config.weights is None:
+            check_normalisation(config.model, spec)
 
 
 def set_bn_decay(network: nn.Module, decay: float, *, model: str) -> None:
@@ -72,17 +102,43 @@ def set_bn_decay(network: nn.Module, decay: float, *, model: str) -> None:
 
 def _create(config: TimmModel.Config, spec: ImageSpec) -> nn.Module:
     settings = _settings(config, spec)
-    fetch = config.pretrained and torch.get_default_device().type != "meta"
+    if torch.get_default_device().type == "meta":
+        return _made(config, settings, pretrained=False)
+    if config.weights is None:
+        return _made(config, settings, pretrained=config.pretrained)
+    classes = classes_of(config.weights, config.model)
+    with local_file(config.weights) as path:
+        return _made(config, settings, **from_file(path, classes))
+
+
+def _made(config: TimmModel.Config, settings: Mapping[str, Any], **weights: Any) -> nn.Module:
     try:
-        network: nn.Module = timm.create_model(config.model, pretrained=fetch, **settings)
+        network: nn.Module = timm.create_model(config.model, **settings, **weights)
     except Exception as error:
-        # timm reports refused settings, unknown tags and failed downloads by whatever its constructors raise.
+        # timm reports refused settings, files that don't fit and failed downloads by whatever its parts raise.
         asked = ", ".join(f"{key}={value}" for key, value in settings.items())
         raise UserError(
-            f"timm can't build {config.model!r} with {asked}, pretrained={config.pretrained}: "
-            f"{type(error).__name__}: {error}; leave out the setting it names, or choose another model"
+            f"timm can't build {config.model!r} with {asked}{_begun(config)}: {type(error).__name__}: {error}; "
+            f"{_remedy(config)}"
         ) from error
     return network
+
+
+def _begun(config: TimmModel.Config) -> str:
+    if config.weights is not None:
+        return f" and the weights {config.weights}"
+    return " and pretrained weights" if config.pretrained else ""
+
+
+def _remedy(config: TimmModel.Config) -> str:
+    if config.weights is not None:
+        return "give a file that was made for this model"
+    if config.pretrained:
+        return (
+            "timm fetches them from the Hugging Face hub: run it once where that can be reached, or name a file of "
+            "them in `weights`"
+        )
+    return "leave out the setting it names, or choose another model"
 
 
 def _settings(config: TimmModel.Config, spec: ImageSpec) -> dict[str, Any]:
@@ -92,18 +148,7 @@ def _settings(config: TimmModel.Config, spec: ImageSpec) -> dict[str, Any]:
         settings["drop_rate"] = config.dropout
     if config.stochastic_depth is not None:
         settings["drop_path_rate"] = config.stochastic_depth
-    if _fixes_input_size(config.model):
+    said = published(config.model)
+    if said is not None and said.fixed_input_size:
         settings["img_size"] = spec.size
     return settings
-
-
-def _fixes_input_size(model: str) -> bool:
-    try:
-        published = timm.get_pretrained_cfg(model)
-    except RuntimeError as error:
-        name = model.partition(".")[0]
-        raise UserError(
-            f"timm can't build {model!r}: {error} Leave the tag out, or choose one of "
-            f"`python -c \"import timm; print(timm.list_pretrained('{name}.*'))\"`"
-        ) from error
-    return published is not None and bool(published.fixed_input_size)

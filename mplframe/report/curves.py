@@ -49,7 +49,7 @@ def learning_curves(metrics_jsonl: Path, out: Path) -> None:
     _mark_stages(axes, stage_spans(records))
     axes[-1].set_xlabel("training steps, all stages")
     axes[-1].xaxis.set_major_formatter(EngFormatter(sep=""))
-    _save(figure, out)
+    save(figure, out)
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,12 @@ class _Panel:
 
 
 def _panels(records: Sequence[Mapping[str, Any]]) -> tuple[_Panel, ...]:
-    accuracy = series(records, "test", lambda name: name.endswith("/top1"))
+    judged = next((record["split"] for record in records if record["split"] != "train"), "test")
+    accuracy = series(records, judged, lambda name: name.endswith("/top1"))
     loss = series(records, "train", lambda name: name.endswith("loss"))
     feedback = series(records, "train", lambda name: name == "feedback/h")
     return (
-        _Panel("test accuracy (top-1, %)", accuracy, "accuracy"),
+        _Panel(f"{judged} accuracy (top-1, %)", accuracy, "accuracy"),
         _Panel("training loss (nats)", loss, "loss"),
         _Panel("feedback h (mean of the batch)", feedback, "feedback"),
     )
@@ -147,7 +148,8 @@ def _mark_stages(axes: Sequence[Axes], spans: Sequence[StageSpan]) -> None:
     axes[-1].set_xlim(start, stop + max(0.01 * (stop - start), 0.5))
 
 
-def _save(figure: Figure, out: Path) -> None:
+def save(figure: Figure, out: Path) -> None:
+    """Write a picture as PNG, whole or not at all; its folder is made if need be."""
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:

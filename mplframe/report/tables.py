@@ -28,12 +28,12 @@ def size(count: float) -> str:
 
 def summary_table(summary: Mapping[str, Any], folder: Path) -> RenderableType:
     """What a run came to: every stage's networks, the main one beside its baselines."""
-    table = _table("stage", "network", "top-1", "top-5", "seconds")
+    table = plain_table("stage", "network", "top-1", "top-5", "seconds")
     for stage, found in summary["stages"].items():
         for role, metrics in found.get("networks", {}).items():
             top5 = _percent(metrics["top5"]) if "top5" in metrics else ""
             table.add_row(stage, role, _percent(metrics.get("top1")), top5, f"{found['seconds']:.0f}")
-    lines = [f"student {_percent(summary['final'].get('top1'))} top-1 on the test split"]
+    lines = [f"student {_percent(summary['final'].get('top1'))} top-1 on the {summary['split']} split"]
     lines += [f"{name} alone {_percent(m.get('top1'))}" for name, m in summary["baselines"].items()]
     return Group(table, f"{'; '.join(lines)}. Everything is in {folder}")
 
@@ -41,47 +41,16 @@ def summary_table(summary: Mapping[str, Any], folder: Path) -> RenderableType:
 def networks_table(results: Mapping[str, Any]) -> RenderableType:
     """Metrics of the networks of a checkpoint."""
     names = list(dict.fromkeys(name for metrics in results["networks"].values() for name in metrics))
-    table = _table("network", *names)
+    table = plain_table("network", *names)
     for role, metrics in results["networks"].items():
         table.add_row(role, *(f"{metrics[name]:.4f}" if name in metrics else "" for name in names))
     return Group(f"{results['stage']} after {results['step']} steps", table)
 
 
-def plan_table(cost: Mapping[str, Any]) -> RenderableType:
-    """What a run would cost."""
-    stages = _table("stage", "steps", "images/step", "images", "FLOPs/step", "FLOPs", "peak memory")
-    networks = _table(
-        "stage", "network", "parameters", "weights", "gradients", "optimizer", "EMA", "act./image", "FLOPs/image"
-    )
-    for stage in cost["stages"]:
-        stages.add_row(
-            stage["name"],
-            f"{stage['steps']:,}",
-            f"{stage['images_per_step']:,}",
-            short(stage["images"]),
-            short(stage["flops_per_step"]),
-            short(stage["flops"]),
-            size(stage["peak_bytes"]),
-        )
-        for network in stage["networks"]:
-            networks.add_row(
-                stage["name"],
-                network["role"],
-                short(network["parameters"]),
-                *(size(network[f"{part}_bytes"]) for part in ("weight", "gradient", "optimizer", "ema", "activation")),
-                short(network["forward_flops"]),
-            )
-    note = (
-        "One FLOP is one addition or multiplication; FLOPs/image is a forward alone. Peak memory is an estimate for "
-        "one device: all state, and the activations (act.) of one micro-batch."
-    )
-    return Group(stages, networks, note)
-
-
 def dataset_table(found: Mapping[str, Any]) -> RenderableType:
     """What a dataset holds."""
-    table = _table(
-        "split", "shards", "samples", "looked at", "image sizes", "without label", "fewest of a class", "most"
+    table = plain_table(
+        "split", "shards", "samples", "looked at", "image sizes", "videos", "without label", "fewest of a class", "most"
     )
     for name, split in found["splits"].items():
         counts = {label: count for label, count in split["class_counts"].items() if count} or {"": 0}
@@ -93,6 +62,7 @@ def dataset_table(found: Mapping[str, Any]) -> RenderableType:
             f"{split['samples']:,}",
             f"{split['read']:,}",
             ", ".join(sizes[:3]) + (f" and {len(sizes) - 3} more" if len(sizes) > 3 else ""),
+            str(split["videos"]),
             str(split["without_label"]),
             f"{few} ({counts[few]})",
             f"{many} ({counts[many]})",
@@ -116,17 +86,18 @@ def _notes(found: Mapping[str, Any]) -> Iterator[str]:
 
 def plugins_table(listing: Mapping[str, Any]) -> RenderableType:
     """Components and plugins."""
-    table = _table("kind", "name", "from", "class")
+    table = plain_table("kind", "name", "from", "class")
     for entry in listing["components"]:
         table.add_row(entry["kind"], entry["name"], entry["origin"], entry["path"])
-    plugins = _table("plugin", "version", "entry point", "state")
+    plugins = plain_table("plugin", "version", "entry point", "state")
     for plugin in listing["plugins"]:
         state = f"broken: {plugin['broken']}" if plugin["broken"] else "sound"
         plugins.add_row(plugin["name"], plugin["version"], plugin["entry_point"], state)
     return Group(table, plugins)
 
 
-def _table(*columns: str) -> Table:
+def plain_table(*columns: str) -> Table:
+    """An empty table without rules."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")

@@ -16,8 +16,11 @@ def check(config: SelectionConfig, form: ScoreFormat) -> None:
     """
     if config.top_p > form.top_p:
         raise ConfigError(f"top_p is {config.top_p}, but the scores hold the {form.top_p} best classes of an image")
-    if not form.tags and (config.candidates == "tagged" or config.shares == "tags"):
-        raise ConfigError("candidates: tagged and shares: tags need scores with tags; these have none")
+    if config.needs_tags and not form.tags:
+        raise ConfigError(
+            "candidates: tagged and shares: tags need scores with tags, and these have none; label with `--tags KEY`, "
+            "or from a config with data.tag_key"
+        )
     if isinstance(config.top_k, tuple) and len(config.top_k) != form.classes:
         raise ConfigError(f"top_k lists {len(config.top_k)} numbers, but the teacher knows {form.classes} classes")
     if config.distribution and not form.distribution:

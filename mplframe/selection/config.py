@@ -78,6 +78,11 @@ class SelectionConfig(BaseConfig):
         return self.total is not None and self.shares == "none"
 
     @property
+    def needs_tags(self) -> bool:
+        """Whether scores without tags can't be selected from."""
+        return self.candidates == "tagged" or self.shares == "tags"
+
+    @property
     def needs_probability(self) -> bool:
         """Whether a candidate without a known probability can't be judged."""
         return self.order == "probability" or self.threshold > 0

@@ -14,7 +14,7 @@ from mplframe.errors import DataError
 from mplframe.selection.config import DeduplicationConfig
 from mplframe.selection.neighbours import Neighbours
 from mplframe.selection.score_reader import ScoreFolder
-from mplframe.selection.storage import Location
+from mplframe.stores.location import Location
 
 PAIRS = pa.schema(
     {

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from mplframe.selection.config import SelectionConfig
 from mplframe.selection.engine import Engine
 from mplframe.selection.report import Report
-from mplframe.selection.storage import Location
+from mplframe.stores.location import Location
 
 _ROWS = 100_000
 _SCHEMA = pa.schema(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from mplframe.errors import DataError, RunError, UserError
+from mplframe.errors import DataError, RunError, UserError, optional
 from mplframe.selection.config import ResourceConfig
-from mplframe.selection.storage import Location
+from mplframe.stores.location import Location
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,18 +17,6 @@ if TYPE_CHECKING:
 
 _SHARE = 0.7
 """The part of the memory that the database may fill: its limit counts neither readers of Parquet nor Python itself."""
-
-
-def optional(module: str, package: str) -> Any:
-    """A module that not every installation has.
-
-    Raises:
-        UserError: it isn't installed; says what to install.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise UserError(f"this needs {package}, which isn't installed; pip install {package}") from error
 
 
 class Engine:

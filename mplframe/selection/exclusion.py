@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from mplframe.errors import DataError
 from mplframe.selection.engine import Engine
-from mplframe.selection.storage import Location, locate
+from mplframe.stores.location import Location, locate
 
 _ROWS = 100_000
 _TYPES = {"key": pa.string(), "shard": pa.string(), "index": pa.int64()}

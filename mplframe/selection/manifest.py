@@ -21,7 +21,7 @@ from mplframe.errors import DataError
 from mplframe.selection.config import SelectionConfig
 from mplframe.selection.report import Report
 from mplframe.selection.scores import ScoreFormat
-from mplframe.selection.storage import Location, locate
+from mplframe.stores.location import Location, locate
 
 FORMAT_KEY = b"mplframe.manifest"
 

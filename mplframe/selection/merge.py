@@ -16,7 +16,7 @@ from mplframe.selection.quota import quotas
 from mplframe.selection.ranking import score
 from mplframe.selection.report import Report
 from mplframe.selection.score_reader import ScoreFolder
-from mplframe.selection.storage import locate
+from mplframe.stores.location import locate
 
 
 def merge(

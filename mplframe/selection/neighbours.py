@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mplframe.errors import DataError
-from mplframe.selection.engine import optional
+from mplframe.errors import DataError, optional
 
 _COMPARED = 4
 """How many of the closest, by the search's single precision, are compared again in double precision."""

@@ -13,8 +13,8 @@ from mplframe.selection.ranking import quota_table, rank
 from mplframe.selection.report import BINS, Report, Tally
 from mplframe.selection.score_reader import ScoreFolder
 from mplframe.selection.scores import ScoreFormat
-from mplframe.selection.storage import Location
 from mplframe.selection.tally import histogram_bin
+from mplframe.stores.location import Location
 
 _ROWS = 100_000
 

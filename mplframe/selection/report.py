@@ -80,8 +80,13 @@ class Report(BaseConfig):
     @model_validator(mode="after")
     def _every_image_is_accounted_for(self) -> Report:
         assert self.tally.images == self.selected + sum(self.dropped.values()), "an image is unaccounted for"
+        assert self.tally.images == sum(self.tally.predicted), "an image has no class"
+        assert self.tally.images == sum(self.tally.confidence), "an image has no confidence"
+        assert all(self.dropped.get(rule) == n for rule, n in self.tally.dropped.items()), "a rule is unaccounted for"
         assert self.rows == sum(self.rows_by_class), "a row is unaccounted for"
         assert self.copies == sum(self.copies_by_class), "a copy is unaccounted for"
+        repeated = zip(self.copies_by_class, self.rows_by_class, strict=True)
+        assert all(copies >= rows for copies, rows in repeated), "a class has fewer copies than rows"
         return self
 
     @property

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from mplframe.errors import DataError
 from mplframe.selection.scores import ScoreFormat, file_name, read_format
-from mplframe.selection.storage import Location, locate
+from mplframe.stores.location import Location, locate
 
 _FOOTERS_AT_A_TIME = 16
 

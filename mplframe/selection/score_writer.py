@@ -13,7 +13,7 @@ from mplframe.errors import DataError
 from mplframe.selection.score_batch import ScoreBatch, to_arrow
 from mplframe.selection.score_reader import list_files, read_file
 from mplframe.selection.scores import ScoreFormat, file_name
-from mplframe.selection.storage import locate
+from mplframe.stores.location import locate
 
 
 class ScoreWriter:

@@ -14,8 +14,8 @@ from mplframe.selection.outcome import finish
 from mplframe.selection.quota import quotas
 from mplframe.selection.report import Report
 from mplframe.selection.score_reader import ScoreFolder
-from mplframe.selection.storage import locate
 from mplframe.selection.tally import tagged, tally
+from mplframe.stores.location import locate
 
 
 def select(

@@ -7,6 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import model_validator
+
+from mplframe.checkpoint.files import write_atomic
 from mplframe.config.base import BaseConfig
 from mplframe.contracts.method import PlannedNetwork, TaskContext, TaskPlan
 from mplframe.errors import UserError
@@ -16,9 +19,14 @@ from mplframe.selection.score_reader import ScoreFolder
 from mplframe.selection.score_writer import ScoreWriter
 from mplframe.selection.scores import ScoreFormat
 from mplframe.selection.select import select
+from mplframe.tasks.manifest import MANIFEST, manifest_plan
 from mplframe.tasks.scoring import digest, score
 
-MANIFEST = "manifest.parquet"
+TAGGED_TOP_P = 10
+"""Classes of an image that are stored where those that its tags name are ranked by their probability."""
+
+LABELED = "labeled"
+"""What the report calls the list of labeled images."""
 
 
 class PseudoLabelingConfig(BaseConfig):
@@ -28,35 +36,70 @@ class PseudoLabelingConfig(BaseConfig):
         labels: `soft` gives the student the teacher's distribution, `hard` the class that an image was selected for.
         precision: in which soft labels are stored.
         noisy: label strong views with dropout and stochastic depth on (Noisy Student, table 6, the last row).
+        manifest: path or URL of a manifest that has been selected before, by `mplframe select`; it takes the place of
+            the first teacher, its labelling and its selection. Null: the teacher labels.
         select: which images are taken, how often.
+        exclude_labeled: take no image whose key a labeled image has too.
         resources: what selection may use.
     """
 
     labels: Literal["soft", "hard"] = "soft"
     precision: Literal["float16", "float32"] = "float32"
     noisy: bool = False
+    manifest: str | None = None
     select: SelectionConfig = SelectionConfig()
+    exclude_labeled: bool = False
     resources: ResourceConfig = ResourceConfig()
 
+    @model_validator(mode="after")
+    def _told_apart(self) -> PseudoLabelingConfig:
+        if self.exclude_labeled and LABELED in self.select.exclude:
+            raise ValueError(
+                f"exclude_labeled makes a list named {LABELED!r}; give yours in select.exclude another name"
+            )
+        return self
 
-def labeling_plans(config: PseudoLabelingConfig, teacher: PlannedNetwork, *, suffix: str = "") -> list[TaskPlan]:
+
+def check_taught(config: PseudoLabelingConfig, teacher: object | None, *, name: str = "teacher") -> None:
+    """See that either a teacher or a manifest has the first pseudo labels.
+
+    Args:
+        config: which may name a manifest.
+        teacher: the method's first one.
+        name: of its setting.
+
+    Raises:
+        ValueError: there is none, or both.
+    """
+    if teacher is None and config.manifest is None:
+        raise ValueError(f"{name} is required and not set (or set pseudo_labels.manifest, which takes its place)")
+    if teacher is not None and config.manifest is not None:
+        raise ValueError(f"pseudo_labels.manifest takes the place of the first teacher; set {name}: null")
+
+
+def labeling_plans(config: PseudoLabelingConfig, teacher: PlannedNetwork | None, *, suffix: str = "") -> list[TaskPlan]:
     """The tasks `label` and `select`; the second leaves the manifest that `Streams.assigned` names, `selected`.
 
     Args:
         config: how.
-        teacher: the network, under the role in which an earlier stage left its weights.
+        teacher: the network, under the role in which an earlier stage left its weights; None takes `config.manifest` in
+            one task, `manifest`.
         suffix: of all names, where a method labels more than once.
     """
+    if teacher is None:
+        return [manifest_plan(config.manifest or "", f"selected{suffix}", suffix=suffix, soft=config.labels == "soft")]
 
     def label(context: TaskContext) -> Mapping[str, Any]:
         return _label(context, config, teacher, context.folder(f"scores{suffix}"))
 
     def choose(context: TaskContext) -> Mapping[str, Any]:
         scores = ScoreFolder(str(context.folder(f"scores{suffix}")), shards=context.split("unlabeled").group_names)
-        chosen = config.select.model_copy(update={"distribution": config.labels == "soft"})
-        manifest = context.folder(f"selected{suffix}") / MANIFEST
+        folder = context.folder(f"selected{suffix}")
+        manifest = folder / MANIFEST
 
         def work() -> Mapping[str, Any]:
+            exclude = {**config.select.exclude, **(_labeled(context, folder) if config.exclude_labeled else {})}
+            chosen = config.select.model_copy(update={"distribution": config.labels == "soft", "exclude": exclude})
             report = select(scores, str(manifest), chosen, resources=config.resources)
             _check_any(report)
             context.tell(_described(report))
@@ -64,21 +107,22 @@ def labeling_plans(config: PseudoLabelingConfig, teacher: PlannedNetwork, *, suf
 
         return context.backend.on_main(work)
 
-    return [TaskPlan(f"label{suffix}", (teacher,), label), TaskPlan(f"select{suffix}", (), choose)]
+    tags = config.select.needs_tags
+    return [TaskPlan(f"label{suffix}", (teacher,), label, tags=tags), TaskPlan(f"select{suffix}", (), choose)]
 
 
 def _label(
     context: TaskContext, config: PseudoLabelingConfig, teacher: PlannedNetwork, folder: Path
 ) -> Mapping[str, Any]:
     state = context.artifact(teacher.role)
-    network = context.network(teacher.architecture, teacher.role)
-    network.load_state_dict(state)
+    network = context.network(teacher.architecture, teacher.role, size=teacher.size, state=state)
     form = ScoreFormat(
         classes=context.spec.classes,
-        top_p=min(config.select.top_p, context.spec.classes),
+        top_p=min(_stored(config.select), context.spec.classes),
         checkpoint=digest(state),
         distribution=config.precision if config.labels == "soft" else None,
         label=True,
+        tags=config.select.needs_tags,
     )
 
     def done(count: int, total: int) -> None:
@@ -90,7 +134,7 @@ def _label(
         network,
         split,
         ScoreWriter(str(folder), form),
-        inputs=partial(context.inputs, augmented=config.noisy),
+        inputs=partial(context.inputs, augmented=config.noisy, size=teacher.size),
         backend=context.backend,
         noise=context.seed if config.noisy else None,
         share=(context.backend.rank, context.backend.world),
@@ -98,6 +142,19 @@ def _label(
     )
     context.backend.barrier()
     return {"images": ScoreFolder(str(folder), shards=split.group_names).images, "of": len(split)}
+
+
+def _stored(config: SelectionConfig) -> int:
+    """How many of an image's most probable classes are stored; tags may name any of them."""
+    ranked_by_tag = config.candidates == "tagged" and config.needs_probability
+    return max(config.top_p, TAGGED_TOP_P) if ranked_by_tag else config.top_p
+
+
+def _labeled(context: TaskContext, folder: Path) -> dict[str, str]:
+    """The list of labeled images that can't be selected, by its name."""
+    split, path = context.split("labeled"), folder / "labeled.txt"
+    write_atomic(path, lambda file: file.write("\n".join(split.key(i) for i in range(len(split))).encode()))
+    return {LABELED: str(path)}
 
 
 def _check_any(report: Report) -> None:

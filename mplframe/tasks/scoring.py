@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +18,7 @@ from mplframe.contracts.backend import Backend
 from mplframe.contracts.data import EvaluationBatch, Split
 from mplframe.errors import DataError, UserError
 from mplframe.learners.inference import predict
-from mplframe.learners.randomness import seeded
+from mplframe.learners.randomness import derive
 from mplframe.selection.score_batch import ScoreBatch, top_classes
 from mplframe.selection.score_writer import ScoreWriter
 from mplframe.selection.scores import ScoreFormat
@@ -67,7 +69,7 @@ def score(
         How many groups this process has scored.
 
     Raises:
-        UserError: the network has no last linear layer to take embeddings from.
+        UserError: the network has no last linear layer to take embeddings from, or samples have no tags to keep.
         DataError: two groups share a name; a sample can't be read.
     """
     names = list(split.group_names)
@@ -77,20 +79,38 @@ def score(
         )
     ends = np.cumsum([0, *split.group_sizes]).tolist()
     ranges = {name: range(a, b) for name, (a, b) in zip(names, pairwise(ends), strict=True)}
+    if writer.form.tags:
+        check_tagged(split)
     mine = writer.pending(names[share[0] :: share[1]])
-    for count, name in enumerate(mine):
-        with writer.shard(name) as scores:
-            for batch in inputs(split, ranges[name]):
-                scores.add(_scored(network, batch, writer.form, backend, first=ranges[name].start, noise=noise))
-        if done is not None:
-            done(count + 1, len(mine))
+    with backend.alone(network):
+        for count, name in enumerate(mine):
+            with writer.shard(name) as scores:
+                for batch in inputs(split, ranges[name]):
+                    tags = split.tags(batch.numbers) if writer.form.tags else None
+                    found = _scored(network, batch, writer.form, backend, first=ranges[name].start, noise=noise)
+                    scores.add(replace(found, tags=tags))
+            if done is not None:
+                done(count + 1, len(mine))
     return len(mine)
+
+
+def check_tagged(split: Split) -> None:
+    """See that samples have tags.
+
+    Raises:
+        UserError: they have none.
+    """
+    if split.tags([]) is None:
+        raise UserError(
+            "tags are asked for, but the unlabeled samples have none; set data.tag_key to the key in each .json that "
+            "they are under"
+        )
 
 
 def _scored(
     network: nn.Module, batch: EvaluationBatch, form: ScoreFormat, backend: Backend, *, first: int, noise: int | None
 ) -> ScoreBatch:
-    quiet = nullcontext() if noise is None else seeded(backend.device, noise, "label", batch.numbers[0])
+    quiet = nullcontext() if noise is None else backend.seeded(derive(noise, "label", batch.numbers[0]))
     with quiet, embedding(network, wanted=form.embedding is not None) as features:
         logits = predict(network, batch.images, backend, noisy=noise is not None)
     probabilities = logits.softmax(-1).cpu().numpy()
@@ -101,7 +121,7 @@ def _scored(
         classes,
         best,
         distribution=probabilities if form.distribution else None,
-        embedding=features[0].float().cpu().numpy() if features else None,
+        embedding=mean_embedding(features[0], len(batch.keys)) if features else None,
         label=batch.labels.numpy() if form.label else None,
     )
 
@@ -120,6 +140,12 @@ def _last_linear(network: nn.Module) -> nn.Linear:
     if not layers:
         raise UserError("this network has no linear layer, so it has no embedding to keep; leave embeddings out")
     return layers[-1]
+
+
+def mean_embedding(features: Tensor, samples: int) -> npt.NDArray[np.float32]:
+    """[samples, D] on the host, of what `embedding` collected: [samples, D], or [samples * clips, D] of videos."""
+    found: npt.NDArray[np.float32] = features.float().reshape(samples, -1, features.shape[-1]).mean(1).cpu().numpy()
+    return found
 
 
 @contextmanager

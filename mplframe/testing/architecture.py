@@ -26,16 +26,16 @@ def check_architecture(make: Callable[[], Architecture], spec: ImageSpec | None 
 
     Args:
         make: makes the architecture.
-        spec: images that it takes; 3 x 32 x 32 pixels of 10 classes by default.
+        spec: what it takes; 3 x 32 x 32 pixels of 10 classes by default, of clips 4 frames.
 
     Raises:
         AssertionError: names the broken promise.
     """
     architecture = made(make, Architecture)
-    spec = spec or ImageSpec(size=32, channels=3, classes=10)
+    spec = spec or ImageSpec(size=32, channels=3, classes=10, frames=4 if architecture.clips else None)
     network = _seeded(architecture, spec, 0)
     _check_seeding(architecture, spec, network)
-    images = torch.randn(IMAGES, spec.channels, spec.size, spec.size, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(IMAGES, *spec.shape, generator=torch.Generator().manual_seed(0))
     for classes in sorted({2, spec.classes}):
         narrowed = replace(spec, classes=classes)
         _check_logits(_seeded(architecture, narrowed, 0), images, classes)
@@ -98,7 +98,7 @@ def _check_meta(architecture: Architecture, spec: ImageSpec, network: nn.Module)
         shapes = {name: tensor.shape for name, tensor in shell.state_dict().items()}
         for name, tensor in [*shell.named_parameters(), *shell.named_buffers()]:
             assert tensor.device.type == "meta", f"on the meta device {name} takes memory: name no device in `build`"
-        logits = shell(torch.empty(2, spec.channels, spec.size, spec.size))
+        logits = shell(torch.empty(2, *spec.shape))
     assert logits.shape == (2, spec.classes), f"on the meta device logits are {list(logits.shape)}"
     real = {name: tensor.shape for name, tensor in network.state_dict().items()}
     assert shapes == real, "on the meta device the network has other weights than elsewhere"

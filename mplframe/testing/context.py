@@ -20,7 +20,10 @@ from mplframe.contracts.lookahead import Lookahead
 from mplframe.data.readers.arrays import ArrayReader
 from mplframe.data.readers.split import ReaderSplit
 from mplframe.data.stream import evaluation_batches
+from mplframe.engine.judge import Judge
 from mplframe.errors import UserError
+from mplframe.evaluation.classification import Classification
+from mplframe.testing.component import copied
 from mplframe.testing.problem import random_batch
 
 SAMPLES = 24
@@ -68,8 +71,16 @@ class MemoryContext:
     def make(self, kind: str, config: ComponentConfig) -> Any:
         return self.context.make(kind, config)
 
-    def network(self, config: ComponentConfig, role: str, *, distributions: bool = False) -> nn.Module:
-        return self.context.network(config, role, distributions=distributions)
+    def network(
+        self,
+        config: ComponentConfig,
+        role: str,
+        *,
+        distributions: bool = False,
+        size: int | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> nn.Module:
+        return self.context.network(config, role, distributions=distributions, size=size, state=state)
 
     def lookahead(self, optimizer: torch.optim.Optimizer) -> Lookahead:
         return self.context.lookahead(optimizer)
@@ -89,13 +100,15 @@ class MemoryContext:
         labels = None if name == "unlabeled" else batch.labels.numpy()
         return ReaderSplit(ArrayReader(pixels, labels, where=name))
 
-    def inputs(self, split: Split, numbers: range, *, augmented: bool = False) -> Iterator[EvaluationBatch]:
+    def inputs(
+        self, split: Split, numbers: range, *, augmented: bool = False, size: int | None = None
+    ) -> Iterator[EvaluationBatch]:
         return evaluation_batches(
             split,
             batch_size=SAMPLES,
-            size=self.spec.size,
+            size=size or self.spec.size,
             channels=self.spec.channels,
-            fit="exact",
+            fit="exact" if size in (None, self.spec.size) else "resize",
             eval_crop=1.0,
             numbers=numbers,
         )
@@ -104,6 +117,19 @@ class MemoryContext:
         folder = self.files / name
         folder.mkdir(exist_ok=True)
         return folder
+
+    def judge(self, networks: Mapping[str, nn.Module], size: int | None = None) -> dict[str, dict[str, float]]:
+        split = self.split("test")
+        judge = Judge(
+            self.backend,
+            lambda size: self.inputs(split, range(len(split)), size=size),
+            [Classification()],
+            self.spec.classes,
+        )
+        return judge(networks, size)
+
+    def keep(self, role: str, state: Mapping[str, Any]) -> None:
+        self.artifacts[role] = copied(state)
 
     def check(self) -> None:
         return None

@@ -10,12 +10,13 @@ from typing import get_args
 import numpy as np
 
 from mplframe.contracts.batch import UNKNOWN
-from mplframe.contracts.data import DatasetSource, Sample, Split, SplitName
+from mplframe.contracts.data import Clips, DatasetSource, Sample, Split, SplitName
 from mplframe.testing.component import made
 
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 LIMIT = 64
 THREADS = 4
+CLIPS = Clips(frames=3, stride=2, positions=(0.0, 0.7))
 
 
 def check_dataset(make: Callable[[], DatasetSource], *, splits: Sequence[SplitName] = SPLITS) -> None:
@@ -23,8 +24,8 @@ def check_dataset(make: Callable[[], DatasetSource], *, splits: Sequence[SplitNa
 
     Classes are known and unique; the expected splits hold samples of uint8 pixels with labels in range, known ones
     where training or evaluation needs them; samples can be read in any order, repeatedly and from threads, and are the
-    same from a second source; the fingerprint is plain JSON and the same for the same data. At most 64 samples of a
-    split are read, spread over it.
+    same from a second source, as are clips of videos; the fingerprint is plain JSON and the same for the same data. At
+    most 64 samples of a split are read, spread over it.
 
     Args:
         make: makes the source.
@@ -77,6 +78,20 @@ def _check_reading(name: str, split: Split, again: Split, classes: int) -> None:
         parts = list(pool.map(split.read, [numbers[i::THREADS] for i in range(THREADS)]))
     for i, part in enumerate(parts):
         _check_equal(name, "from several threads", samples[i::THREADS], part)
+    if "video" in split.media:
+        _check_clips(name, split, again, samples, numbers)
+
+
+def _check_clips(name: str, split: Split, again: Split, samples: list[Sample], numbers: list[int]) -> None:
+    wanted = [CLIPS] * len(numbers)
+    found = split.read_clips(numbers, wanted)
+    frames = CLIPS.frames * len(CLIPS.positions)
+    for sample, clips in zip(samples, found, strict=True):
+        expected = (frames, *sample.image.shape[1:])
+        assert clips.image.shape == expected, f"{name}: clips of {clips.key!r} are {clips.image.shape}, not {expected}"
+        first = np.array_equal(clips.image[0], sample.image[0])
+        assert first, f"{name}: the clip at position 0 of {clips.key!r} doesn't begin with the first frame"
+    _check_equal(name, "from a second source, clips", found, again.read_clips(numbers, wanted))
 
 
 def _check_sample(name: str, sample: Sample, classes: int, *, known: bool) -> None:
@@ -84,8 +99,8 @@ def _check_sample(name: str, sample: Sample, classes: int, *, known: bool) -> No
     assert isinstance(sample.key, str), f"{where}: the key isn't a string"
     assert isinstance(image, np.ndarray), f"{where}: the image is {type(image).__name__}, not an array"
     assert image.dtype == np.uint8, f"{where}: pixels are {image.dtype}, not uint8"
-    assert image.ndim == 3, f"{where}: the image is {list(image.shape)}, not [H, W, channels]"
-    assert image.shape[2] in (1, 3), f"{where}: {image.shape[2]} channels; allowed are 1 (grey) and 3 (RGB)"
+    assert image.ndim in (3, 4), f"{where}: {list(image.shape)} is neither [H, W, channels] nor [T, H, W, channels]"
+    assert image.shape[-1] in (1, 3), f"{where}: {image.shape[-1]} channels; allowed are 1 (grey) and 3 (RGB)"
     assert isinstance(sample.label, int), f"{where}: the label is {type(sample.label).__name__}, not an int"
     lowest = 0 if known else UNKNOWN
     assert lowest <= sample.label < classes, f"{where}: label {sample.label} isn't in {lowest} to {classes - 1}"

@@ -35,24 +35,34 @@ class Problem:
     student: NetworkStudent
 
     @classmethod
-    def on(cls, backend: Backend, *, ema: float | None = 0.9, labeling: Labeling | None = None) -> Problem:
+    def on(
+        cls, backend: Backend, *, ema: float | None = 0.9, labeling: Labeling | None = None, dropout: float = 0.1
+    ) -> Problem:
         """The same problem every time, with the same initial weights on every backend.
 
         Args:
             backend: where it runs.
             ema: decay of the weights' averages; None keeps none.
             labeling: how pseudo labels are made; sampled by default.
+            dropout: rate; what is drawn for it differs between kinds of devices.
         """
+        teacher, student = (_learner(backend, role, ema, dropout) for role in ("teacher", "student"))
         return cls(
             backend,
-            NetworkTeacher(_learner(backend, "teacher", ema), (Supervised(), UDA()), labeling=labeling),
-            NetworkStudent(_learner(backend, "student", ema), labeling=labeling, label_smoothing=0.1),
+            NetworkTeacher(teacher, (Supervised(), UDA()), labeling=labeling),
+            NetworkStudent(student, labeling=labeling, label_smoothing=0.1),
         )
 
     def batches(self, step: int, *, parts: int = 1) -> list[Batch]:
         """The micro-batches of a step, on the device."""
         batch = random_batch(SPEC, labeled=LABELED, unlabeled=UNLABELED, seed=step)
         return [self.backend.place(part) for part in batch.split(parts)]
+
+    def shares(self, step: int, *, parts: int, processes: int) -> list[Batch]:
+        """This process's share of the micro-batches of a step that `processes` could share, or all if it is alone."""
+        batch = random_batch(SPEC, labeled=LABELED * processes, unlabeled=UNLABELED * processes, seed=step)
+        mine = [part.split(self.backend.world)[self.backend.rank] for part in batch.split(parts)]
+        return [self.backend.place(part) for part in mine]
 
 
 def random_batch(
@@ -82,13 +92,13 @@ def random_batch(
     )
 
 
-def _learner(backend: Backend, role: str, ema: float | None) -> Learner:
-    module = backend.prepare(_network(role))
+def _learner(backend: Backend, role: str, ema: float | None, dropout: float) -> Learner:
+    module = backend.prepare(_network(role, dropout))
     optimizer = torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3)
     return Learner(module, optimizer, backend=backend, clip=5.0, ema=ema)
 
 
-def _network(role: str) -> nn.Module:
-    architecture = SmallCNN(SmallCNN.Config(channels=4, blocks=2, dropout=0.1))
-    with seeded(torch.device("cpu"), "init", role):
+def _network(role: str, dropout: float) -> nn.Module:
+    architecture = SmallCNN(SmallCNN.Config(channels=4, blocks=2, dropout=dropout))
+    with seeded("init", role):
         return Network(architecture.build(SPEC), (0.5,), (0.5,))

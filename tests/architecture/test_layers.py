@@ -36,9 +36,10 @@ def test_the_linter_would_notice_an_import_that_points_up(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("package", "homes"),
     [
-        ("torch_xla", ("mplframe.backends.xla_spmd",)),
+        ("torch_xla", ("mplframe.backends.xla_spmd", "mplframe.backends.xla.")),
         ("pluggy", ("mplframe.hooks", "mplframe.plugins")),
         ("typer", ("mplframe.cli",)),
+        ("optuna", ("mplframe.search.study",)),
     ],
 )
 def test_some_packages_have_one_home(package: str, homes: tuple[str, ...]) -> None:

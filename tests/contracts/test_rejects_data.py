@@ -50,7 +50,7 @@ class Source(DatasetSource):
 
 DATASETS = {
     "floats": (lambda: Source(lambda s: replace(s, image=s.image / 255)), "not uint8"),
-    "no channels": (lambda: Source(lambda s: replace(s, image=s.image[..., 0])), r"not \[H, W, channels\]"),
+    "no channels": (lambda: Source(lambda s: replace(s, image=s.image[..., 0])), r"is neither \[H, W, channels\] nor"),
     "label out of range": (lambda: Source(lambda s: replace(s, label=s.label + 1)), "label 10 isn't in"),
     "unknown label": (lambda: Source(lambda s: replace(s, label=-1)), "labeled, .* isn't in 0"),
     "shared keys": (lambda: Source(lambda s: replace(s, key="same")), "share a key"),

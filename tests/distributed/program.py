@@ -1,27 +1,31 @@
-"""What both processes do in the launch that `test_ddp.py` looks at; a failed assertion ends the launch."""
+"""What both processes do in the launch that `test_equal.py` looks at; a failed assertion ends the launch."""
 
 from __future__ import annotations
 
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from mplframe.backends.batch_norm import global_batch_norm
 from mplframe.backends.ddp import DataParallel
+from mplframe.backends.fsdp import FullyShardedDataParallel
 from mplframe.contracts.backend import Backend
 from mplframe.errors import UserError
 from mplframe.feedback.taylor import Taylor
 from mplframe.learners.derivative import forward_mode
 from mplframe.methods.mpl import MPLStage
 from mplframe.tasks.scoring import digest
+from mplframe.testing.backend import check_backend
 from mplframe.testing.component import flat
 from mplframe.testing.problem import Problem
-from tests.distributed.runs import RUNS, run
+from tests.distributed.runs import ON_BACKENDS, run
 
 
 def same_everywhere(backend: Backend, value: str | float) -> None:
@@ -29,10 +33,31 @@ def same_everywhere(backend: Backend, value: str | float) -> None:
     assert found == [value] * backend.world, found
 
 
+def fsdp(**settings: object) -> FullyShardedDataParallel:
+    given = {"device": "cpu", "threads": 1, "unit_parameters": 0, **settings}
+    return FullyShardedDataParallel(FullyShardedDataParallel.Config(**given))  # type: ignore[arg-type]
+
+
+def averaged_twice() -> Backend:
+    """`fully_shard` has averaged the gradients of shards in the backward already."""
+    backend = fsdp()
+    once = backend.reduce
+    backend.reduce = lambda gradients: tuple(  # type: ignore[method-assign]
+        g / backend.world if isinstance(g, DTensor) else g for g in once(gradients)
+    )
+    return backend
+
+
+def contracts() -> None:
+    for make in (DataParallel, partial(fsdp, offload=True, reshard=False)):
+        check_backend(make)
+    with pytest.raises(AssertionError, match="averaged twice"):
+        check_backend(averaged_twice)
+
+
 def communication(backend: Backend) -> None:
     rank = backend.rank
     assert backend.world == 2
-    assert backend.gather(f"from {rank}") == ["from 0", "from 1"]
     mixed = (torch.full((3, 2), 1.0 + rank), torch.tensor(4.0 - rank, dtype=torch.float64), torch.ones(0))
     means = backend.reduce(mixed)
     assert [mean.dtype for mean in means] == [tensor.dtype for tensor in mixed]
@@ -40,7 +65,6 @@ def communication(backend: Backend) -> None:
     assert [mean.tolist() for mean in means[1:]] == [3.5, []]
     assert float(mixed[0][0, 0]) == 1.0 + rank, "what is averaged stays as it was"
     assert backend.fetch([torch.tensor(float(rank)), torch.tensor(2)]) == [0.5, 2.0]
-    assert backend.on_main(lambda: rank) == 0
 
 
 def failures(backend: Backend) -> None:
@@ -100,9 +124,12 @@ def main(out: Path, one: Path) -> None:
     failures(backend)
     batch_norm(backend.rank)
     state(DataParallel(DataParallel.Config(device="cpu", sync_batch_norm=False)))
-    for name in RUNS:
-        run(name, out / name, backend="ddp")
-    run("cosine", out / "moved", backend="ddp", resume=str(one / "cosine" / "checkpoints" / "step-000000003.pt"))
+    contracts()
+    for name, kind in ON_BACKENDS:
+        run(name, out / kind / name, backend=kind)
+    for name, kind, elsewhere in (("cosine", "ddp", one), ("exact", "fsdp", one), ("exact", "ddp", out / "fsdp")):
+        begun = elsewhere / name / "checkpoints" / "step-000000003.pt"
+        run(name, out / "moved" / f"{elsewhere.name}-{kind}", backend=kind, resume=str(begun))
 
 
 if __name__ == "__main__":

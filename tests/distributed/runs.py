@@ -21,15 +21,18 @@ INPUT: dict[str, Any] = {
 }
 
 
-def mpl(feedback: Any, accumulate: int) -> dict[str, Any]:
+IN_BLOCKS = {**LEARNER, "network": {"name": "wide_resnet", "depth": 10, "width": 1}}
+
+
+def mpl(feedback: Any, accumulate: int, learner: dict[str, Any] = LEARNER) -> dict[str, Any]:
     batch = {"labeled": 12, "unlabeled": 20, "accumulate": accumulate}
-    return {"name": "mpl", "steps": 5, "batch": batch, "teacher": LEARNER, "student": LEARNER, "feedback": feedback}
+    return {"name": "mpl", "steps": 5, "batch": batch, "teacher": learner, "student": learner, "feedback": feedback}
 
 
 RUNS: dict[str, dict[str, Any]] = {
     "dot": mpl("dot", 1),
     "cosine": mpl({"name": "baseline", "inner": "cosine"}, 2),
-    "exact": mpl("exact", 2),
+    "exact": mpl("exact", 2, IN_BLOCKS),
     "noisy_student": {
         "name": "noisy_student",
         "batch": {"labeled": 8, "unlabeled": 16},
@@ -38,6 +41,9 @@ RUNS: dict[str, dict[str, Any]] = {
         "pseudo_labels": {"select": {"threshold": 0.0, "top_k": 40, "balance": True}},
     },
 }
+
+ON_BACKENDS = [*((name, "ddp") for name in RUNS), ("exact", "fsdp"), ("noisy_student", "fsdp")]
+SETTINGS: dict[str, dict[str, Any]] = {"fsdp": {"unit_parameters": 0, "recompute": True}}
 
 
 def run(name: str, out: Path, *, backend: str, resume: str = "auto") -> dict[str, Any]:
@@ -48,7 +54,7 @@ def run(name: str, out: Path, *, backend: str, resume: str = "auto") -> dict[str
             "data": {"name": "digits", "labeled_per_class": 4},
             "input": INPUT,
             "method": RUNS[name],
-            "backend": {"name": backend, "device": "cpu", "threads": 1},
+            "backend": {"name": backend, "device": "cpu", "threads": 1, **SETTINGS.get(backend, {})},
             "checkpoint": {"every": 3, "keep": 9},
             "trackers": ["jsonl"],
             "log_every": 1,

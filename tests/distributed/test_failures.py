@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mplframe.checkpoint.store import load
+from mplframe.checkpoint.format import load
 from mplframe.config.yaml12 import dump
 
 from .launching import Launch, launched
@@ -54,8 +54,10 @@ def await_steps(count: int, folder: Path, launch: Launch) -> None:
         time.sleep(0.05)
 
 
-def test_one_that_dies_ends_the_other(config: Path, tmp_path: Path) -> None:
-    with launched(tmp_path, "-m", "mplframe", "run", config, "--out", "run") as launch:
+@pytest.mark.parametrize("backend", ["ddp", "fsdp"])
+def test_one_that_dies_ends_the_other(config: Path, tmp_path: Path, backend: str) -> None:
+    chosen = ("--set", f"backend.name={backend}")
+    with launched(tmp_path, "-m", "mplframe", "run", config, "--out", "run", *chosen) as launch:
         await_steps(3, tmp_path / "run", launch)
         (other,) = launch.alive(rank=1)
         os.kill(other, signal.SIGKILL)

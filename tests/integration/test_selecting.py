@@ -8,14 +8,24 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import webdataset as wds
+import yaml
+from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+from mplframe.data.shards import WebDataset
+from mplframe.data.writer import encode_png
+from mplframe.selection.scores import file_name
+from tests.distributed.launching import launched
 
 from .conftest import Cli
 
@@ -86,6 +96,119 @@ def test_from_a_checkpoint_to_a_manifest(cli: Cli, trained: Path) -> None:
     assert {(row["label"], row["shard"], row["index"]) for row in manifest} == expected
 
 
+def test_a_report_has_numbers_a_figure_and_examples(cli: Cli, trained: Path) -> None:
+    assert cli("label", trained / "run", trained / "config.yaml", "--out", "scores").returncode == 0
+    settings = ("--set", "threshold=0.2", "--set", "top_k=50", "--set", "balance=true")
+    names = ("--classes", trained / "shards/classes.txt")
+    done = cli("select", "scores", "--out", "best.parquet", *settings, "--report", "report", *names)
+    assert done.returncode == 0, done.stderr
+    assert "report.json, selection.png and examples.png: a row for each of" in done.stdout
+    report, manifest = json.loads(Path("report/report.json").read_text()), pq.read_table("best.parquet").to_pylist()
+    assert report["selected"] == len(manifest) == report["rows"]
+    assert (
+        report["tally"]["images"] == len(rows(Path("scores"))) == report["selected"] + sum(report["dropped"].values())
+    )
+    assert report["copies"] == sum(row["repeat"] for row in manifest) == sum(report["copies_by_class"])
+    classes = len({row["label"] for row in manifest})
+    assert report["copies"] == 50 * classes
+    # Small images are enlarged to 96 pixels, 8 of them in a row, a row for each class.
+    with Image.open("report/examples.png") as sheet:
+        assert sheet.size == (8 * 102 + 6, classes * 116 + 6)
+
+    for file in Path("scores").glob("*.parquet"):  # scores of shards that aren't there any more
+        table = pq.read_table(file)
+        shards = pa.array([f"gone/{file.stem}.tar"] * len(table)).dictionary_encode()
+        metadata = {**table.schema.metadata, b"mplframe.shard": f"gone/{file.stem}.tar".encode()}
+        moved = table.set_column(1, "shard", shards).replace_schema_metadata(metadata)
+        pq.write_table(moved, Path("scores") / file_name(f"gone/{file.stem}.tar"))
+        file.unlink()
+    done = cli("select", "scores", "--out", "best.parquet", "--report", "report")
+    assert done.returncode == 0, done.stderr
+    [line] = [
+        line for line in done.stdout.splitlines() if "no examples, because the images can't be read: gone/" in line
+    ]
+    assert "report has report.json and selection.png" in line
+    assert not Path("report/examples.png").exists()
+
+
+def test_a_student_learns_what_was_selected_where_it_lies_or_from_shards_of_its_own(cli: Cli, trained: Path) -> None:
+    assert cli("label", trained / "run", trained / "config.yaml", "--out", "scores").returncode == 0
+    settings = ("--set", "top_k=40", "--set", "balance=true")
+    assert cli("select", "scores", "--out", "best.parquet", *settings).returncode == 0
+    collected = cli("data", "collect", "best.parquet", "shards", "--classes", trained / "shards/classes.txt", "--json")
+    assert collected.returncode == 0, collected.stderr
+    samples = sum(row["repeat"] for row in pq.read_table("best.parquet").to_pylist())
+    assert json.loads(collected.stdout)["samples"] == {"unlabeled": samples}
+
+    config = yaml.safe_load((trained / "config.yaml").read_text())
+    config["method"] |= {"name": "uda", "batch": {"labeled": 8, "unlabeled": 16}, "steps": 12}
+    config["method"]["losses"] = [{"name": "supervised"}, {"name": "assigned"}]
+    Path("student.yaml").write_text(yaml.safe_dump({**config, "checkpoint": {"every": 6}}))
+    for name, way in (("in-place", "manifest=best.parquet"), ("collected", "data.unlabeled=shards/unlabeled-*.tar")):
+        done = cli("run", "student.yaml", "--out", name, "--set", way)
+        assert done.returncode == 0, done.stderr
+        records = map(json.loads, (Path(name) / "metrics.jsonl").read_text().splitlines())
+        assert any("student/assigned" in record for record in records)
+    refused = cli("run", "student.yaml", "--out", "neither")
+    assert refused.returncode == 2
+    assert "manifest: FILE" in refused.stderr
+
+    # The manifest is part of what a run is: another one can't be gone on with.
+    Path("in-place/summary.json").unlink()
+    assert (
+        cli("select", "scores", "--out", "best.parquet", "--set", "top_k=39", "--set", "balance=true").returncode == 0
+    )
+    changed = cli("run", "student.yaml", "--out", "in-place", "--set", "manifest=best.parquet")
+    assert changed.returncode == 2
+    assert "manifest: " in changed.stderr
+
+
+def test_images_are_selected_by_their_tags(cli: Cli, trained: Path) -> None:
+    source = WebDataset(WebDataset.Config(unlabeled=f"{trained}/shards/unlabeled-*.tar", classes=10)).split("unlabeled")
+    assert source is not None
+    rng, tags = np.random.default_rng(0), {}
+    with wds.TarWriter("tagged.tar") as writer:
+        for number, sample in enumerate(source.read(range(60))):
+            tags[number] = sorted(set(rng.integers(0, 10, rng.integers(0, 3)).tolist()))
+            said = {"hashtags": [f"#{c}" for c in tags[number]] + ["#nofilter"]}
+            writer.write({"__key__": f"{number:04d}", "png": encode_png(sample.image), "json": said})
+    Path("map.json").write_text(json.dumps({f"#{c}": c for c in range(10)}))
+    label = (
+        "label",
+        trained / "run",
+        "tagged.tar",
+        "--out",
+        "scores",
+        "--tags",
+        "hashtags",
+        "--tag-classes",
+        "map.json",
+    )
+    done = cli(*label)
+    assert done.returncode == 0, done.stderr
+    scored = rows(Path("scores"))
+    assert {row["index"]: row["tags"] for row in scored} == tags
+    for order, top_k in (("probability", 2), ("random", 3)):
+        settings = ("--set", "candidates=tagged", "--set", f"order={order}", "--set", f"top_k={top_k}")
+        assert cli("select", "scores", "--out", "best.parquet", *settings).returncode == 0
+        chosen = pq.read_table("best.parquet").to_pylist()
+        assert all(row["label"] in tags[row["index"]] for row in chosen)
+        wanted = {c: [n for n in tags if c in tags[n]] for c in range(10)}
+        assert Counter(row["label"] for row in chosen) == {c: min(top_k, len(wanted[c])) for c in wanted if wanted[c]}
+        if order == "probability":
+            chances = {row["index"]: dict(zip(row["classes"], row["probabilities"], strict=True)) for row in scored}  # type: ignore[call-overload]
+            best = {c: sorted(found, key=lambda n: (-chances[n][c], n))[:top_k] for c, found in wanted.items()}
+            assert {(row["label"], row["index"]) for row in chosen} == {
+                (c, n) for c, found in best.items() for n in found
+            }
+
+    untagged = cli("label", trained / "run", "tagged.tar", "--out", "plain")
+    assert untagged.returncode == 0
+    refused = cli("select", "plain", "--out", "best.parquet", "--set", "candidates=tagged")
+    assert refused.returncode == 2
+    assert "label with `--tags KEY`" in refused.stderr
+
+
 def test_a_killed_labeller_is_restarted_without_a_trace(
     trained: Path, environment: dict[str, str], cli: Cli, tmp_path: Path
 ) -> None:
@@ -104,21 +227,31 @@ def test_a_killed_labeller_is_restarted_without_a_trace(
     assert cli("label", trained / "run", trained / "config.yaml", "--out", "killed").stdout.startswith("0 shards")
 
 
-def test_processes_share_the_shards(trained: Path, environment: dict[str, str], cli: Cli, tmp_path: Path) -> None:
-    assert cli("label", trained / "run", trained / "config.yaml", "--out", "whole").returncode == 0
-    command = [sys.executable, "-m", "mplframe", "label", str(trained / "run"), str(trained / "config.yaml"), "--json"]
-    ranks = [
-        subprocess.Popen(
-            [*command, "--out", "shared"],
-            cwd=tmp_path,
-            env={**environment, "RANK": str(rank), "WORLD_SIZE": "2"},
-            stdout=subprocess.PIPE,
-        )
-        for rank in range(2)
-    ]
-    shards = [json.loads(rank.communicate(timeout=120)[0])["shards"] for rank in ranks]
-    assert shards == [4, 4]
-    assert rows(tmp_path / "shared") == rows(tmp_path / "whole")
+def test_processes_share_the_shards_and_one_that_is_killed_leaves_no_trace(
+    trained: Path, environment: dict[str, str], cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Few images at a time, so that there is time to kill.
+    words = ("label", trained / "run", trained / "config.yaml", "--set", "evaluation.batch_size=4", "--json", "--out")
+    assert cli(*words, "whole").returncode == 0
+    monkeypatch.setenv("MPLFRAME_CACHE", environment["MPLFRAME_CACHE"])
+    shared = tmp_path / "shared"
+    with launched(tmp_path, "-m", "mplframe", *words, "shared") as launch:
+        until = time.monotonic() + 120
+        while not list(shared.glob("*.parquet")):
+            assert launch.process.poll() is None, launch.said
+            assert time.monotonic() < until, launch.said
+            time.sleep(0.01)
+        os.kill(launch.alive(rank=1)[0], signal.SIGKILL)
+        assert launch.wait(60) != 0
+    finished = {file: file.stat().st_mtime_ns for file in shared.glob("*.parquet")}
+    assert 0 < len(finished) < 8
+    with launched(tmp_path, "-m", "mplframe", *words, "shared") as launch:
+        assert launch.wait(120) == 0, launch.said
+        said = [json.loads(line)["shards"] for line in launch.said.splitlines() if line.startswith("{")]
+    assert len(said) == 2
+    assert sum(said) == 8 - len(finished)
+    assert rows(shared) == rows(tmp_path / "whole")
+    assert {file: file.stat().st_mtime_ns for file in finished} == finished  # not made again
 
 
 def test_copies_of_test_images_are_found_and_left_out(cli: Cli, trained: Path) -> None:

@@ -191,6 +191,7 @@ def test_help_is_fast_and_imports_no_torch(command: list[str], environment: dict
         "label",
         "select",
         "duplicates",
+        "sweep",
         "transfer",
         "plugins list",
         "plugins doctor",

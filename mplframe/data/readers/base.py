@@ -17,11 +17,11 @@ Labels = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Record:
-    """One image as it lies on disk.
+    """One image or video as it lies on disk.
 
     Attributes:
         key: its name within the reader: a relative path without its suffix, or a number.
-        payload: an encoded image file as it is, or [H, W, C] uint8 pixels with 1 (grey) or 3 (RGB) channels.
+        payload: an encoded image or video file as it is, or [H, W, C] uint8 pixels with 1 (grey) or 3 (RGB) channels.
         extension: of an encoded file, in lower case without the dot; `png` for pixels, which is how they are stored.
         label: the class index, or None where there is none.
         others: content of the files that belong to the image, by extension; never its label.

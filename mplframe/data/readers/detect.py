@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from mplframe.data.readers.base import Reader
 from mplframe.data.readers.cifar import cifar, cifar_folder
-from mplframe.data.readers.files import Place, is_image, is_url
+from mplframe.data.readers.files import Place, is_sample, is_url
 from mplframe.data.readers.folder import entries, image_folder, labeled_folder
 from mplframe.data.readers.huggingface import (
     TEST,
@@ -135,7 +135,7 @@ _DETECT: Mapping[Format, Callable[[Path], bool]] = {
 def _has_images(path: Path) -> bool:
     """Whether a folder has subfolders or images: what is wrong with them, its reader says best."""
     folders, files = entries(path)
-    return bool(folders) or any(is_image(file) for file in files)
+    return bool(folders) or any(is_sample(file) for file in files)
 
 
 def _folder(path: Path) -> Source:

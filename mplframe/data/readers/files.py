@@ -1,4 +1,4 @@
-"""Image files, by path or by URL."""
+"""Image and video files, by path or by URL."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from mplframe.contracts.batch import UNKNOWN
-from mplframe.data.decode import IMAGE_EXTENSIONS, decode
+from mplframe.data.decode import decode
+from mplframe.data.media import SAMPLE_EXTENSIONS
 from mplframe.data.readers.base import Labels, Reader, Record, digest
-from mplframe.data.stores import Stores, explained
 from mplframe.errors import DataError
+from mplframe.stores.stores import Stores, explained
 
 CONVERTED = frozenset({".gif", ".tif", ".tiff"})
 """Suffixes of images that training doesn't read as they are: they are decoded and become PNG, without loss."""
 
-SUFFIXES = CONVERTED | {f".{extension}" for extension in IMAGE_EXTENSIONS if extension != "npy"}
-"""Of files that are taken for images, in lower case."""
+SUFFIXES = CONVERTED | {f".{extension}" for extension in SAMPLE_EXTENSIONS if extension != "npy"}
+"""Of files that are taken for images or videos, in lower case."""
 
 Place = Path | str
 """A path, or a URL as text."""
@@ -31,11 +32,11 @@ STORES = Stores()
 
 @final
 class FileReader(Reader):
-    """Image files in a given order; their bytes are kept as they are, but for those in `CONVERTED`.
+    """Image or video files in a given order; their bytes are kept as they are, but for those in `CONVERTED`.
 
     Args:
         root: the folder that keys are relative to; a URL's key is its path.
-        files: the images.
+        files: the images or videos.
         labels: [N] class indices, or None where nothing is labeled.
         classes: class names in index order.
         notes: what was left out.
@@ -96,8 +97,8 @@ def path_of(place: Place) -> PurePosixPath:
     return PurePosixPath(urlsplit(place).path.lstrip("/") if isinstance(place, str) else place)
 
 
-def is_image(place: Place) -> bool:
-    """Whether a file is taken for an image, by its suffix; hidden files never are."""
+def is_sample(place: Place) -> bool:
+    """Whether a file is taken for an image or a video, by its suffix; hidden files never are."""
     path = path_of(place)
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 

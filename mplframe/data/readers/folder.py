@@ -1,4 +1,4 @@
-"""Image files in folders: one subfolder a class, or unlabeled at any depth."""
+"""Image and video files in folders: one subfolder a class, or unlabeled at any depth."""
 
 from __future__ import annotations
 
@@ -7,30 +7,32 @@ from pathlib import Path
 
 import numpy as np
 
-from mplframe.data.readers.files import SUFFIXES, FileReader, is_image
+from mplframe.data.readers.files import SUFFIXES, FileReader, is_sample
 from mplframe.errors import DataError, nearest
 
 
 def labeled_folder(root: Path, classes: Sequence[str] | None = None) -> FileReader:
-    """Images under one subfolder a class (at any depth below it); classes are the subfolders' names, sorted.
+    """Images or videos under one subfolder a class (at any depth below it); classes are the subfolders' names, sorted.
 
     Args:
         root: the folder.
         classes: the class names in index order where another folder has already set them; some may be missing here.
 
     Raises:
-        DataError: the folder is missing, has no subfolders, has images beside them, has a class without images, or
+        DataError: the folder is missing, has no subfolders, has images or videos beside them, has a class
+            without any, or
             a subfolder that isn't among `classes`.
     """
     folders, files = entries(root)
     if not folders:
         raise DataError(
-            f"{root}: no class folders; labeled images go into one subfolder for each class, say {root.name}/cat/1.jpg"
+            f"{root}: no class folders; labeled images or videos go into one subfolder for each class, say "
+            f"{root.name}/cat/1.jpg"
         )
-    loose = [path for path in files if is_image(path)]
+    loose = [path for path in files if is_sample(path)]
     if loose:
         raise DataError(
-            f"{root}: images lie beside the class folders ({loose[0].name} and {len(loose) - 1} more); "
+            f"{root}: images or videos lie beside the class folders ({loose[0].name} and {len(loose) - 1} more); "
             "move each into the folder of its class"
         )
     names = tuple(folder.name for folder in folders) if classes is None else tuple(classes)
@@ -38,9 +40,11 @@ def labeled_folder(root: Path, classes: Sequence[str] | None = None) -> FileRead
     labels: list[int] = []
     for folder in folders:
         below = list(_walk(folder))
-        found = [path for path in below if is_image(path)]
+        found = [path for path in below if is_sample(path)]
         if not found:
-            raise DataError(f"{folder}: a class without images; add some ({_suffixes()}) or remove the folder")
+            raise DataError(
+                f"{folder}: a class without images or videos; add some ({_suffixes()}) or remove the folder"
+            )
         images += found
         labels += [class_index(folder.name, names, str(root))] * len(found)
         files += below
@@ -48,21 +52,21 @@ def labeled_folder(root: Path, classes: Sequence[str] | None = None) -> FileRead
 
 
 def unlabeled_folder(root: Path) -> FileReader:
-    """All images below a folder, at any depth, sorted by path.
+    """All images and videos below a folder, at any depth, sorted by path.
 
     Raises:
-        DataError: the folder is missing or holds no images.
+        DataError: the folder is missing or holds none.
     """
     entries(root)
     files = list(_walk(root))
-    images = [path for path in files if is_image(path)]
+    images = [path for path in files if is_sample(path)]
     if not images:
-        raise DataError(f"{root}: no images in it or below it; looked for {_suffixes()}")
+        raise DataError(f"{root}: no images or videos in it or below it; looked for {_suffixes()}")
     return FileReader(root, images, notes=_left_out(root, files))
 
 
 def image_folder(root: Path) -> FileReader:
-    """`labeled_folder` where there are subfolders, `unlabeled_folder` where images lie flat."""
+    """`labeled_folder` where there are subfolders, `unlabeled_folder` where files lie flat."""
     folders, _ = entries(root)
     return labeled_folder(root) if folders else unlabeled_folder(root)
 
@@ -108,11 +112,12 @@ def _walk(root: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
 
 
 def _left_out(root: Path, files: Sequence[Path]) -> list[str]:
-    others = [path for path in files if not is_image(path)]
+    others = [path for path in files if not is_sample(path)]
     if not others:
         return []
     return [
-        f"{root}: {len(others)} file(s) without an image suffix left out, the first is {others[0].relative_to(root)}"
+        f"{root}: {len(others)} file(s) without an image or video suffix left out, the first is "
+        f"{others[0].relative_to(root)}"
     ]
 
 

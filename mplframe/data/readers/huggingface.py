@@ -7,14 +7,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mplframe.data.drivers import is_local
 from mplframe.data.readers.base import Reader
 from mplframe.data.readers.files import STORES, FileReader, Place, is_url
 from mplframe.data.readers.folder import unlabeled_folder
 from mplframe.data.readers.table import table
 from mplframe.data.shard_list import expand
-from mplframe.data.stores import explained
 from mplframe.errors import DataError
+from mplframe.stores.drivers import is_local
+from mplframe.stores.stores import explained
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 TRAIN = ("train", "training")

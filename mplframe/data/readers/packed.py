@@ -15,8 +15,8 @@ from mplframe.data.readers.detect import Source
 from mplframe.data.readers.files import STORES, is_url
 from mplframe.data.readers.shards import ShardReader
 from mplframe.data.readers.views import Subset
-from mplframe.data.stores import explained
 from mplframe.errors import DataError, UserError
+from mplframe.stores.stores import explained
 
 DESCRIPTION = "dataset.json"
 

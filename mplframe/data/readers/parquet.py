@@ -19,8 +19,8 @@ from mplframe.data.decode import decode
 from mplframe.data.readers.base import Labels, Reader, Record, digest
 from mplframe.data.readers.files import STORES, FileReader, Place, version
 from mplframe.data.readers.table import Row, as_text, classify, label_column, listed, path_column
-from mplframe.data.stores import explained
 from mplframe.errors import DataError
+from mplframe.stores.stores import explained
 
 _KEPT = 16
 """Row groups that are kept in memory."""

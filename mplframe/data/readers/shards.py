@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
 from mplframe.contracts.batch import UNKNOWN
-from mplframe.data.access import Access
-from mplframe.data.decode import IMAGE_EXTENSIONS
 from mplframe.data.index import ShardIndex
 from mplframe.data.labels import LABEL_EXTENSIONS, parse_label
-from mplframe.data.local import cache_folder
 from mplframe.data.parallel import over_shards
 from mplframe.data.readers.base import Labels, Reader, Record, digest
-from mplframe.data.readers.files import STORES
+from mplframe.data.readers.shard_files import ShardFiles
 from mplframe.data.readers.table import classify
-from mplframe.data.shard_list import Shard, list_shards
-from mplframe.data.sidecar import sidecar_bytes
-from mplframe.data.storage import Storage
+from mplframe.data.shard_list import Shard
 from mplframe.errors import DataError
-
-CACHE_BYTES = 64 << 30
-"""Of copies of remote shards; the least recently used go first."""
 
 
 @final
@@ -48,13 +39,10 @@ class ShardReader(Reader):
     def __init__(
         self, urls: str | Sequence[str], classes: Sequence[str] | None = None, *, skip_damaged: bool = False
     ) -> None:
-        self._shards = list_shards(urls, STORES)
-        storage = Storage.of(STORES, cache_folder(), CACHE_BYTES)
-        self._access = Access(self._shards, STORES, storage.copies)
-        self._indexes = over_shards(lambda shard: storage.indexes.get(shard, self._access.of(shard)), self._shards)
-        self._ends = list(accumulate(map(len, self._indexes)))
-        self._notes = _damage(self._shards, self._indexes, skip_damaged)
-        texts = [text for found in over_shards(self._texts, list(range(len(self._shards)))) for text in found]
+        self._files = ShardFiles(urls)
+        self._ends = list(accumulate(map(len, self._files.indexes)))
+        self._notes = _damage(self._files.shards, self._files.indexes, skip_damaged)
+        texts = [text for found in over_shards(self._texts, range(len(self._files.shards))) for text in found]
         # A label is a number or a name; numbers name the classes that are known by their place.
         names = list(classes or ())
         spelled = [names[int(t)] if t not in names and t.isdigit() and int(t) < len(names) else t for t in texts]
@@ -79,34 +67,24 @@ class ShardReader(Reader):
 
     @cached_property
     def digest(self) -> str:
-        places = [text for shard in self._shards for text in (shard.url, shard.version, str(shard.size))]
-        return digest(repr(self._classes), self._labels, *places, *map(sidecar_bytes, self._indexes))
+        return digest(repr(self._classes), self._labels, *self._files.identity)
 
     def read(self, index: int) -> Record:
         shard, sample = self._place(index)
-        members = self._indexes[shard].members(sample)
-        extension = next((name for name in IMAGE_EXTENSIONS if name in members), None)
-        if extension is None:
-            raise DataError(f"{self._name(index)}: it has no image but {', '.join(members)}")
-        kept = {name: span for name, span in members.items() if name != "cls"}
-        content = self._access.of(self._shards[shard]).read(self._shards[shard], list(kept.values()))
-        files = {name: bytes(data) for name, data in zip(kept, content, strict=True)}
-        image, label = files.pop(extension), int(self._labels[index])
-        return Record(
-            self._indexes[shard].key(sample), image, extension, None if label == UNKNOWN else label, _unlabeled(files)
-        )
+        label = int(self._labels[index])
+        return self._files.record(shard, sample, None if label == UNKNOWN else label)
 
     def origin(self, index: int) -> tuple[str, str]:
         shard, sample = self._place(index)
-        return self._shards[shard].url, self._indexes[shard].key(sample)
+        return self._files.shards[shard].url, self._files.indexes[shard].key(sample)
 
     def _texts(self, number: int) -> list[str]:
         """The labels of a shard as they are written; empty where there is none."""
-        shard, index = self._shards[number], self._indexes[number]
+        shard, index = self._files.shards[number], self._files.indexes[number]
         members = index.best(LABEL_EXTENSIONS)
         known = members[members >= 0]
         spans = list(zip(index.offset[known].tolist(), index.length[known].tolist(), strict=True))
-        contents = iter(self._access.of(shard).read(shard, spans))
+        contents = iter(self._files.read(number, spans))
         texts = []
         for sample, member in enumerate(members.tolist()):
             where = f"sample {index.key(sample)!r} in {shard.url}"
@@ -133,15 +111,3 @@ def _damage(shards: Sequence[Shard], indexes: Sequence[ShardIndex], skip: bool) 
     if found and not skip:
         raise DataError(f"{found[0]} (or go on without with --skip-damaged; `mplframe data verify` lists all)")
     return found
-
-
-def _unlabeled(files: dict[str, bytes]) -> Mapping[str, bytes]:
-    """Files of a sample without the label in its `.json`, which has become a `.cls`."""
-    try:
-        said: Any = json.loads(files.get("json", b"null"))
-    except ValueError:
-        return files
-    if not isinstance(said, dict) or "label" not in said:
-        return files
-    rest = {name: value for name, value in said.items() if name != "label"}
-    return {**files, "json": json.dumps(rest).encode()}

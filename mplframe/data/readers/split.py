@@ -1,4 +1,4 @@
-"""Images as they lie on disk, read like a split."""
+"""Images and videos as they lie on disk, read like a split."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from typing import final
 
 from mplframe.contracts.batch import UNKNOWN
-from mplframe.contracts.data import Sample, Split
-from mplframe.data.decode import decode
-from mplframe.data.readers.base import Reader
+from mplframe.contracts.data import Clips, Media, Sample, Split
+from mplframe.data.media import decode_file
+from mplframe.data.readers.base import Reader, Record
+from mplframe.data.video import VIDEO_EXTENSIONS, decode_clips
+from mplframe.errors import DamageError
 
 
 @final
 class ReaderSplit(Split):
-    """A reader's images, decoded.
+    """A reader's images or videos, decoded.
 
     Args:
         reader: where they come from.
@@ -26,11 +28,29 @@ class ReaderSplit(Split):
     def group_sizes(self) -> Sequence[int]:
         return [len(self._reader)]
 
-    def read(self, indices: Sequence[int]) -> list[Sample]:
-        return [self._sample(index) for index in indices]
+    @property
+    def media(self) -> frozenset[Media]:
+        """What the first record is."""
+        first = self._reader.read(0).extension if len(self._reader) else ""
+        return frozenset({"video" if first in VIDEO_EXTENSIONS else "image"})
 
-    def _sample(self, index: int) -> Sample:
-        record = self._reader.read(index)
+    def read(self, indices: Sequence[int]) -> list[Sample]:
+        return [self._sample(self._reader.read(index)) for index in indices]
+
+    def read_clips(self, indices: Sequence[int], clips: Sequence[Clips]) -> list[Sample]:
+        return [self._clips(self._reader.read(index), wanted) for index, wanted in zip(indices, clips, strict=True)]
+
+    def _sample(self, record: Record) -> Sample:
         payload = record.payload
-        image = decode(payload, f"{record.key}.{record.extension}") if isinstance(payload, bytes) else payload
+        image = decode_file(record.extension, payload, _name(record)) if isinstance(payload, bytes) else payload
         return Sample(record.key, image, UNKNOWN if record.label is None else record.label)
+
+    def _clips(self, record: Record, clips: Clips) -> Sample:
+        if record.extension not in VIDEO_EXTENSIONS or not isinstance(record.payload, bytes):
+            raise DamageError(f"{_name(record)}: it is an image, and clips of videos are asked for")
+        frames = decode_clips(record.payload, _name(record), clips)
+        return Sample(record.key, frames, UNKNOWN if record.label is None else record.label)
+
+
+def _name(record: Record) -> str:
+    return f"{record.key}.{record.extension}"

@@ -12,7 +12,7 @@ import numpy as np
 
 from mplframe.contracts.batch import UNKNOWN
 from mplframe.data.readers.base import Labels
-from mplframe.data.readers.files import FileReader, Place, is_image, is_url, read_bytes
+from mplframe.data.readers.files import FileReader, Place, is_sample, is_url, read_bytes
 from mplframe.data.readers.folder import class_index
 from mplframe.errors import DataError, nearest
 
@@ -184,7 +184,7 @@ def _file(table: Place, row: Row) -> Place:
         found = table.parent / row.path
         if not found.is_file():
             raise DataError(f"{where}: no such file {found}; paths are relative to the folder of the list")
-    if not is_image(found):
+    if not is_sample(found):
         raise DataError(f"{where}: {row.path} has no image suffix that is known")
     return found
 

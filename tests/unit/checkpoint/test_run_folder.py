@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from mplframe.checkpoint.format import load, save
 from mplframe.checkpoint.rng import rng_state, set_rng_state
 from mplframe.checkpoint.run_folder import RunFolder, find_checkpoint
-from mplframe.checkpoint.store import BEST, CheckpointStore, load, save
+from mplframe.checkpoint.store import BEST, CheckpointStore
 from mplframe.errors import CheckpointError, UserError
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from mplframe.checkpoint.store import BEST, CheckpointStore, load, save
+from mplframe.checkpoint.format import load, save
+from mplframe.checkpoint.store import BEST, CheckpointStore
 from mplframe.errors import CheckpointError
 
 

@@ -8,8 +8,8 @@ from mplframe.data.content import Files, Ranges
 from mplframe.data.order import Order
 from mplframe.data.shard_cache import ShardCache
 from mplframe.data.shard_list import Shard
-from mplframe.data.stores import Stores
 from mplframe.errors import UserError
+from mplframe.stores.stores import Stores
 
 MIB = 1 << 20
 

@@ -55,6 +55,22 @@ def test_digits_are_all_there_once_with_their_labels(cache: str) -> None:
     assert set(found) == truth
 
 
+def test_some_of_the_digits(cache: str) -> None:
+    source = Digits(Digits.Config(cache=cache, classes=(7, 3), test=60))
+    assert source.classes == ["7", "3"]
+    assert [counts(source, name)[:2] for name in ("labeled", "test")] == [[4, 4], [30, 30]]
+    bunch, split = load_digits(), source.split("unlabeled")
+    assert split is not None
+    truth = {
+        np.rint(x * 255 / 16).astype(np.uint8).tobytes(): y for x, y in zip(bunch.images, bunch.target, strict=True)
+    }
+    found = split.read(range(len(split)))
+    assert len(found) == sum(y in (7, 3) for y in bunch.target) - 60 - 8
+    assert all(truth[sample.image.tobytes()] == (7, 3)[sample.label] for sample in found)
+    with pytest.raises(ValidationError, match="names a digit twice"):
+        Digits.Config(classes=(7, 7))
+
+
 def test_settings_choose(cache: str) -> None:
     few = digits(cache, labeled_per_class=1, test=20)
     assert counts(few, "labeled") == [1] * 10

@@ -11,7 +11,7 @@ from mplframe.data.index import ShardIndex
 from mplframe.data.index_cache import Indexes, sidecar_url
 from mplframe.data.shard_list import list_shards
 from mplframe.data.sidecar import write_index
-from mplframe.data.stores import Stores
+from mplframe.stores.stores import Stores
 
 STORES = Stores()
 

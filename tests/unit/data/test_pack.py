@@ -271,6 +271,17 @@ class TestPaperSplits:
         assert [len(parts.labeled), len(parts.unlabeled), len(parts.test)] == [4_000, 41_000, 10_000]
         assert parts.labeled.read(0).key == "5000"
         assert parts.unlabeled.read(0).key == "9000"
+        assert [parts.held_out.read(0).key, len(parts.held_out)] == ["0", 5_000]
+
+    def test_cifar10_4k_of_v1_labels_the_first(self) -> None:
+        parts = paper_split(Source("cifar10", huge(50_000), huge(10_000)), "cifar10-4k-v1")
+        assert [parts.labeled.read(0).key, len(parts.labeled), len(parts.unlabeled)] == ["0", 4_000, 46_000]
+        assert parts.held_out is None
+
+    def test_imagenet_by_shard(self) -> None:
+        parts = paper_split(Source("folder", huge(1_281_167), huge(50_000)), "imagenet-10")
+        sizes = [len(part) for part in (parts.labeled, parts.unlabeled, parts.held_out, parts.test)]
+        assert sizes == [127_615, 1_128_529, 25_023, 50_000]
 
     def test_svhn_1k(self) -> None:
         parts = paper_split(Source("svhn", huge(73_257), huge(26_032), huge(531_131)), "svhn-1k")

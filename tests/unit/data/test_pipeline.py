@@ -146,7 +146,7 @@ def labeled():
     [
         (("image", 3), "returned a tuple as sample 7; samples must be dicts .*to_tuple"),
         ({"png": b""}, "has no text under __key__"),
-        ({"__key__": "a", "txt": "x"}, r"has 0 images; it needs one under jpg.*\(it has txt\)"),
+        ({"__key__": "a", "txt": "x"}, r"has 0 images or videos; it needs one under jpg.*\(it has txt\)"),
         ({"__key__": "a", "png": image(0), "jpg": image(0)}, "has 2 images"),
         ({"__key__": "a", "png": b"no image"}, r"sample 7 \(a\) of pipes:labeled: the image can't be decoded"),
         ({"__key__": "a", "png": image(0) / 255}, "must be uint8"),

@@ -48,7 +48,7 @@ class TestFolder:
         assert [record.key for record in reader] == ["cat/deeper/b.v1", "dog/a"]
         assert reader.read(1).payload == jpeg
         assert (reader.read(1).extension, reader.read(1).label) == ("jpg", 1)
-        assert "1 file(s) without an image suffix left out, the first is cat/Thumbs.db" in reader.notes[0]
+        assert "1 file(s) without an image or video suffix left out, the first is cat/Thumbs.db" in reader.notes[0]
 
     def test_unlabeled_at_any_depth(self, tmp_path: Path) -> None:
         for name in ("z.png", "a/1.webp", "a/b/2.bmp", ".hidden.png"):
@@ -87,7 +87,7 @@ class TestFolder:
             ([], "no class folders"),
             (["a.png"], "no class folders"),
             (["cat/1.png", "loose.png", "loose2.png"], r"beside the class folders \(loose.png and 1 more\)"),
-            (["cat/1.png", "dog/readme.txt"], "dog: a class without images"),
+            (["cat/1.png", "dog/readme.txt"], "dog: a class without images or videos"),
         ],
     )
     def test_labeled_errors(self, tmp_path: Path, files: list[str], message: str) -> None:
@@ -103,7 +103,7 @@ class TestFolder:
     def test_missing_empty_and_unknown(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="no such folder"):
             unlabeled_folder(tmp_path / "nowhere")
-        with pytest.raises(DataError, match="no images in it or below it"):
+        with pytest.raises(DataError, match="no images or videos in it or below it"):
             unlabeled_folder(tmp_path)
         image_file(tmp_path / "cats/1.png")
         with pytest.raises(DataError, match="a file, where a folder is needed"):

@@ -12,11 +12,12 @@ import pytest
 from data_support import CONTENT
 from fsspec.implementations.memory import MemoryFileSystem
 
-from mplframe.data import retrying, shard_cache
+from mplframe.data import shard_cache
 from mplframe.data.shard_cache import ShardCache
 from mplframe.data.shard_list import Shard, list_shards
-from mplframe.data.stores import Stores
 from mplframe.errors import DataError, RunError, UserError
+from mplframe.stores import retrying
+from mplframe.stores.stores import Stores
 
 STORES = Stores()
 SIZE = len(CONTENT)
@@ -148,7 +149,8 @@ import os, random, sys
 from pathlib import Path
 from mplframe.data.shard_cache import ShardCache
 from mplframe.data.shard_list import list_shards
-from mplframe.data.stores import Stores
+from mplframe.stores import retrying
+from mplframe.stores.stores import Stores
 source, folder, seed = sys.argv[1:]
 stores = Stores({"simplecache": {"cache_storage": folder + "/below" + seed}})
 shards = list_shards(f"zip://*.tar::{source}", stores)

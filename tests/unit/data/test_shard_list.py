@@ -6,8 +6,8 @@ from data_support import CONTENT
 from fsspec.implementations.memory import MemoryFileSystem
 
 from mplframe.data.shard_list import LISTED, Shard, expand, list_shards
-from mplframe.data.stores import Info, Stores
 from mplframe.errors import DataError
+from mplframe.stores.stores import Info, Stores
 
 STORES = Stores()
 

@@ -249,8 +249,8 @@ def test_unlabeled_samples_keep_what_is_known(tmp_path: Path) -> None:
     ("sample", "message"),
     [
         ({"png": PIXELS}, r"lacks a label: it has .png, allowed are .cls, .json"),
-        ({"cls": 1}, r"lacks an image: it has .cls, allowed are .jpg"),
-        ({"v1.png": PIXELS, "cls": 1}, r"lacks an image: it has .cls, .v1.png.*first dot"),
+        ({"cls": 1}, r"lacks an image or a video: it has .cls, allowed are .jpg"),
+        ({"v1.png": PIXELS, "cls": 1}, r"lacks an image or a video: it has .cls, .v1.png.*first dot"),
         ({"png": PIXELS, "json": {"label": 1.5}}, "no usable label .1.5.; write .*data.label_key"),
         ({"png": PIXELS, "json": {"other": 1}}, "it has no label"),
         ({"png": PIXELS, "json": [1]}, "no usable label"),

@@ -1,12 +1,16 @@
+import random
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mplframe.data.splits import (
+    by_shard,
     cifar10_4k,
-    imagenet_10,
+    imagenet,
     in_order,
+    inception_shards,
     rest,
     stratified,
     stratified_count,
@@ -68,7 +72,8 @@ def test_unknown_labels_are_never_chosen() -> None:
         (lambda: in_order(10, labeled=5, held_out=5), "too few"),
         (lambda: cifar10_4k(10_000), "50,000 training images, there are 10,000"),
         (lambda: svhn_1k(73_257, 5), "531,131 extra images"),
-        (lambda: imagenet_10(["a"]), "1,024 training shards"),
+        (lambda: imagenet(10, 5), "1,281,167 training images"),
+        (lambda: by_shard([np.arange(3)] * 4, 2, 2), "2 of 4 shards can't be labeled; at least 1 and less than 2"),
     ],
 )
 def test_what_cannot_be_chosen_is_a_clear_error(choose, message: str) -> None:
@@ -96,10 +101,30 @@ def test_svhn_1k_has_about_603_000_unlabeled_images() -> None:
     assert len(split.held_out) == 0
 
 
-def test_imagenet_10_is_that_of_the_paper() -> None:
-    """MPL v4, appendix C.1: the first 102 of 1,024 shards; the last 20 reserved."""
-    shards = [f"train-{i:05d}-of-01024" for i in range(1_024)]
-    split = imagenet_10(shards)
-    assert split.labeled == shards[:102]
-    assert split.held_out == shards[1_004:]
-    assert [*split.labeled, *split.unlabeled, *split.held_out] == shards
+@pytest.mark.parametrize(("percent", "shards"), [(10, 102), (20, 204)])
+def test_imagenet_is_that_of_the_paper(percent: int, shards: int) -> None:
+    """MPL v4, appendix C.1: the first 102 of 1,024 shards, or 204; the last 20 reserved, "roughly 25,000" images."""
+    split = imagenet(percent)
+    sizes = np.array([len(split.labeled), len(split.held_out)])
+    assert np.abs(sizes - np.array([shards, 20]) * 1_281_167 / 1_024).max() < 20
+    everything = np.concatenate([split.labeled, split.unlabeled, split.held_out])
+    assert np.array_equal(np.sort(everything), np.arange(1_281_167))
+
+
+def test_shards_are_made_as_by_inceptions_script() -> None:
+    """Every image in one shard, and shards equal to within an image. The order was taken from Python 2.7's
+    `random.seed(12345); random.shuffle(list(range(10)))`: the swaps of its loop, written out."""
+    shards = inception_shards(1_000, 16)
+    assert sorted(np.concatenate(shards).tolist()) == list(range(1_000))
+    assert {len(shard) for shard in shards} <= {62, 63}
+    draws = random.Random(12_345)
+    expected = list(range(10))
+    for last in reversed(range(1, 10)):
+        other = int(draws.random() * (last + 1))
+        expected[last], expected[other] = expected[other], expected[last]
+    assert np.concatenate(inception_shards(10, 8)).tolist() == expected
+
+
+def test_uses_of_shards_do_not_overlap() -> None:
+    split = by_shard([np.array([3, 0]), np.array([1]), np.array([4, 2])], 1, 1)
+    assert [split.labeled.tolist(), split.unlabeled.tolist(), split.held_out.tolist()] == [[0, 3], [1], [2, 4]]

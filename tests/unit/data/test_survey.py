@@ -13,9 +13,9 @@ from mplframe.data.index import index_shard
 from mplframe.data.index_cache import Indexes
 from mplframe.data.layout import lay_out
 from mplframe.data.shard_list import list_shards
-from mplframe.data.stores import Stores
 from mplframe.data.survey import Layouts, Survey, survey
 from mplframe.errors import DataError
+from mplframe.stores.stores import Stores
 
 STORES = Stores()
 
@@ -44,7 +44,7 @@ def test_the_image_and_the_label_of_each_usable_sample(tmp_path: Path) -> None:
     assert [kinds[i] for i in layout.image.tolist()] == ["jpg", "jpeg", "png"]
     assert [kinds[i] for i in layout.label.tolist()] == ["cls", "json", "cls"]
     assert [key for key, _ in out] == ["c", "b", "f"]
-    assert out[0][1].startswith("lacks an image: it has .cls, .txt, allowed are .jpg, .jpeg")
+    assert out[0][1].startswith("lacks an image or a video: it has .cls, .txt, allowed are .jpg, .jpeg")
     assert out[1][1].startswith("lacks a label: it has .jpg, allowed are .cls, .json; an extension begins at the first")
     layout, out = lay_out(index, "a.tar", labels_required=False)
     assert layout.keys(np.arange(len(layout))) == ["a", "b", "d", "e", "f"]

@@ -97,6 +97,13 @@ def test_batch_statistics_count_as_buffers() -> None:
     assert found.gradient_bytes == 4 * found.parameters
 
 
+def test_the_learning_rate_is_that_of_the_batch() -> None:
+    trained = PlannedNetwork("student", network("student").architecture, SGD.Config(lr=0.1), lr_scale=6.0)
+    asked = PlannedNetwork("teacher", network("student").architecture, optimizer=None)
+    (stage,) = cost_of(StagePlan("s", 1, Streams(1), (trained, asked), (), never)).stages
+    assert [found.lr for found in stage.networks] == [pytest.approx(0.6), None]
+
+
 def test_a_pass_through_an_unplanned_network_is_an_error() -> None:
     stage = StagePlan("odd", 1, Streams(2), (network("student"),), (Pass("teacher", 2, False),), never)
     with pytest.raises(UserError, match=r"stage 'odd' plans passes through teacher, but its networks are student"):
@@ -110,7 +117,7 @@ def test_it_is_json() -> None:
     assert stage["networks"][0]["forward_flops"] == FLOPS
     assert set(stage) == {
         "name", "steps", "images_per_step", "images", "networks", "flops_per_step", "flops", "activation_bytes",
-        "peak_bytes",
+        "peak_bytes", "estimated", "on_device",
     }  # fmt: skip
 
 

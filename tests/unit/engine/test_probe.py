@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.architecture import Architecture, ImageSpec
 from mplframe.contracts.optimizer import OptimizerConfig, OptimizerFactory
-from mplframe.engine.probe import activation_bytes, forward_flops, optimizer_bytes, probe
+from mplframe.engine.probe import forward_flops, kept_activations, optimizer_state, probe, total_bytes
 from mplframe.errors import UserError
 from mplframe.models.mlp import MLP
 from mplframe.models.small_cnn import SmallCNN
@@ -18,6 +18,11 @@ from mplframe.optimizers.rmsprop import RMSProp
 from mplframe.optimizers.sgd import SGD
 
 CIFAR = ImageSpec(size=32, channels=3, classes=10)
+
+
+def activations(network: nn.Module, images: Tensor) -> int:
+    """Bytes that are kept for one image."""
+    return sum(size for _, size in kept_activations(network, images)) // len(images)
 
 
 def test_resnet_50_needs_its_well_known_flops() -> None:
@@ -50,13 +55,13 @@ def test_the_meta_device_keeps_what_a_real_one_keeps(architecture: Architecture)
     network = architecture.build(CIFAR)
     images = torch.randn(2, 3, 32, 32)
     found = probe(architecture, CIFAR, name="it")
-    assert found.activation_bytes == activation_bytes(network, images)
+    assert found.activation_bytes == activations(network, images)
     assert found.forward_flops == forward_flops(network, images)
 
 
 def test_activations_are_the_same_for_each_image() -> None:
     network = SmallCNN().build(CIFAR)
-    two, eight = (activation_bytes(network, torch.randn(n, 3, 32, 32)) for n in (2, 8))
+    two, eight = (activations(network, torch.randn(n, 3, 32, 32)) for n in (2, 8))
     assert eight == pytest.approx(two, rel=0.01)
 
 
@@ -75,7 +80,7 @@ def test_optimizers_keep_what_their_formulas_need(
     found = probe(WideResNet(), CIFAR, name="wide_resnet")
     parameters = list(found.network.parameters())
     expected = sum(numbers_per_parameter * p.numel() + numbers_per_tensor for p in parameters)
-    assert optimizer_bytes(found.network, factory, name="it") == 4 * expected
+    assert total_bytes(optimizer_state(found.network, factory, name="it")) == 4 * expected
     assert all(p.grad is None for p in parameters)
 
 
@@ -94,7 +99,7 @@ class HostFactory(OptimizerFactory):
 def test_an_optimizer_that_reads_on_the_host_is_named() -> None:
     found = probe(MLP(), CIFAR, name="mlp")
     with pytest.raises(UserError, match=r"the optimizer 'host' can't be planned.*must not read tensors on the host"):
-        optimizer_bytes(found.network, HostFactory(), name="host")
+        optimizer_state(found.network, HostFactory(), name="host")
 
 
 class Halving(Architecture):
@@ -116,4 +121,4 @@ def test_frozen_parameters_have_no_optimizer_state() -> None:
     frozen: Tensor
     for frozen in network[0].parameters():
         frozen.requires_grad_(False)
-    assert optimizer_bytes(network, SGD(), name="sgd") == 4 * (4 * 2 + 2)
+    assert total_bytes(optimizer_state(network, SGD(), name="sgd")) == 4 * (4 * 2 + 2)

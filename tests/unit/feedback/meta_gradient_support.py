@@ -115,7 +115,7 @@ class Setting:
 def logits(net: nn.Module, weights: dict[str, Tensor], images: Tensor, purpose: str, part: int) -> Tensor:
     """With the dropout mask of that forward; what it leaves in running statistics is thrown away."""
     buffers = {name: b.clone() for name, b in net.named_buffers()}
-    with seeded(torch.device("cpu"), 0, purpose, STEP, part, 0):
+    with seeded(0, purpose, STEP, part, 0):
         return functional_call(net, {**weights, **buffers}, (images,))
 
 

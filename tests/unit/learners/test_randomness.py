@@ -11,12 +11,11 @@ from scipy.stats import chisquare
 from mplframe.learners.labeling import Labeling, agreement, entropy, sample
 from mplframe.learners.randomness import derive, gumbel, seeded
 
-CPU = torch.device("cpu")
 keys = st.lists(st.integers(0, 99) | st.text(alphabet="ab/1", max_size=3), min_size=1, max_size=4).map(tuple)
 
 
 def draw(*key: int | str) -> torch.Tensor:
-    with seeded(CPU, *key):
+    with seeded(*key):
         return torch.rand(4)
 
 
@@ -42,7 +41,7 @@ def test_the_generators_outside_are_where_they_were() -> None:
 def test_they_are_where_they_were_after_an_error_too() -> None:
     torch.manual_seed(7)
     before = torch.get_rng_state()
-    with pytest.raises(RuntimeError), seeded(CPU, 1):
+    with pytest.raises(RuntimeError), seeded(1):
         torch.rand(2) @ torch.rand(3)
     assert torch.equal(torch.get_rng_state(), before)
 

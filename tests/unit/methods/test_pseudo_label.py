@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 import mplframe
 from mplframe.builders import Maker
-from mplframe.checkpoint.store import load as load_checkpoint
+from mplframe.checkpoint.format import load as load_checkpoint
 from mplframe.config.base import BaseConfig, ComponentConfig, Kind
 from mplframe.config.resolve import resolve
 from mplframe.contracts.architecture import ImageSpec
@@ -155,7 +155,7 @@ def test_it_keeps_the_contract_of_methods(installed: Components, kind: str) -> N
         ({"pseudo_label": {"threshold": 1.5}}, r"method\.pseudo_label\.threshold"),
         ({"pseudo_label": {"kind": "hard"}}, r"method\.pseudo_label\.kind"),
         ({"teacher": {**NETWORK, "losses": []}}, r"method\.teacher\.losses"),
-        ({"teacher": {**NETWORK, "steps": 0}}, r"method\.teacher\.steps"),
+        ({"teacher": {**NETWORK, "steps": -1}}, r"method\.teacher\.steps"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(installed: Components, change: dict[str, Any], path: str) -> None:

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from mplframe.builders import Maker
-from mplframe.builders.assigned import assigned_split
 from mplframe.config.base import BaseConfig, ComponentConfig, Kind
 from mplframe.config.resolve import resolve
 from mplframe.contracts.method import Plan, Stage, StagePlan, TaskPlan
+from mplframe.data.assignment import assigned_split, read_assignment
 from mplframe.errors import ConfigError, UserError
 from mplframe.plugins import Components, discover
 from mplframe.testing import check_method
@@ -143,7 +143,7 @@ def test_labels_selected_become_targets(installed: Components, context: MemoryCo
     assert found["by_class"] == [10 if n else 0 for n in found["by_class"]]  # balanced: ten of each class that has any
 
     manifest = context.folder("selected_1") / "manifest.parquet"
-    split = assigned_split(context.split("unlabeled"), manifest, SPEC.classes)
+    split = assigned_split(context.split("unlabeled"), read_assignment(str(manifest)), SPEC.classes)
     assert len(split) == found["samples"]
     (folder,) = context.folder("scores_1").glob("*.parquet")
     scores = {row["index"]: row["distribution"] for row in pq.read_table(folder).to_pylist()}
@@ -163,7 +163,7 @@ def test_hard_labels_count_an_image_for_each_class_it_was_selected_for(
     for plan in (teacher, label, select):
         done(plan, context)
     manifest = context.folder("selected") / "manifest.parquet"
-    split = assigned_split(context.split("unlabeled"), manifest, SPEC.classes)
+    split = assigned_split(context.split("unlabeled"), read_assignment(str(manifest)), SPEC.classes)
     rows = pq.read_table(manifest).to_pylist()
     (folder,) = context.folder("scores").glob("*.parquet")
     best: dict[int, list[tuple[float, int]]] = {c: [] for c in range(SPEC.classes)}

@@ -1,6 +1,7 @@
 """The `exact` and `per_example` feedback differentiate a student forwards: every architecture has to let them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from mplframe.learners.derivative import forward_mode
 from mplframe.learners.statistics import frozen_statistics
 from mplframe.models.efficientnet import EfficientNetB0
 from mplframe.models.mlp import MLP
-from mplframe.models.r2plus1d import R2Plus1D18
+from mplframe.models.r2plus1d import R2Plus1D
 from mplframe.models.resnet import ResNet18, ResNet50
 from mplframe.models.small_cnn import SmallCNN
 from mplframe.models.wide_resnet import WideResNet
@@ -22,7 +23,7 @@ SPEC = ImageSpec(size=16, channels=3, classes=5)
 MAKERS: dict[str, Callable[[], Architecture]] = {
     "efficientnet_b0": EfficientNetB0,
     "mlp": MLP,
-    "r2plus1d_18": lambda: R2Plus1D18(R2Plus1D18.Config(frames=2)),
+    "r2plus1d": lambda: R2Plus1D(R2Plus1D.Config(width=8)),
     "resnet18": ResNet18,
     "resnet50": lambda: ResNet50(ResNet50.Config(dropout=0.2, stochastic_depth=0.2)),
     "small_cnn": SmallCNN,
@@ -33,8 +34,10 @@ MAKERS: dict[str, Callable[[], Architecture]] = {
 @pytest.mark.parametrize("name", MAKERS)
 def test_forward_mode_agrees_with_reverse_mode(name: str) -> None:
     torch.manual_seed(0)
-    network = MAKERS[name]().build(SPEC).double().train()
-    images = torch.randn(6, 3, 16, 16, dtype=torch.float64)
+    architecture = MAKERS[name]()
+    spec = replace(SPEC, frames=4 if architecture.clips else None)
+    network = architecture.build(spec).double().train()
+    images = torch.randn(6, *spec.shape, dtype=torch.float64)
     names, weights = zip(*((n, p.detach()) for n, p in network.named_parameters()), strict=True)
     direction = tuple(torch.randn_like(w) for w in weights)
 

@@ -12,7 +12,7 @@ from mplframe.errors import DataError, RunError, UserError
 from mplframe.selection.config import ResourceConfig, SelectionConfig
 from mplframe.selection.engine import engine, optional
 from mplframe.selection.quota import shares
-from mplframe.selection.report import BINS, Report, Tally
+from mplframe.selection.report import BINS, Report
 from mplframe.selection.select import select
 
 
@@ -51,13 +51,23 @@ def test_shares_sum_to_the_total_and_are_off_by_less_than_one(counts: list[int],
 
 
 def test_a_report_with_a_lost_image_can_not_be_made() -> None:
-    bins = (0,) * BINS
-    tally = Tally(images=3, listed={}, dropped={}, predicted=(3,), candidates=(3,), confidence=bins)
-    settings = {"tally": tally, "dropped": {"top_k": 1}, "rows": 1, "copies": 1, "rows_by_class": (1,)}
-    settings |= {"copies_by_class": (1,), "confidence": bins, "known": 0, "correct": 0}
-    assert Report.model_validate({**settings, "selected": 2}).selected == 2
-    with pytest.raises(ValidationError, match="unaccounted"):
-        Report.model_validate({**settings, "selected": 1})
+    bins = (2, 1, *(0,) * (BINS - 2))
+    tally = {"images": 3, "listed": {}, "dropped": {"threshold": 1}, "predicted": (3,), "candidates": (2,)}
+    settings = {"dropped": {"threshold": 1, "top_k": 1}, "selected": 1, "rows": 1, "rows_by_class": (1,), "copies": 2}
+    settings |= {"copies_by_class": (2,), "confidence": bins, "known": 0, "correct": 0}
+    whole = {**settings, "tally": {**tally, "confidence": bins}}
+    assert Report.model_validate(whole).selected == 1
+    for changed, message in (
+        ({"selected": 2}, "an image is unaccounted for"),
+        ({"dropped": {"threshold": 0, "top_k": 2}}, "a rule is unaccounted for"),
+        ({"rows": 2}, "a row is unaccounted for"),
+        ({"copies": 1}, "a copy is unaccounted for"),
+        ({"copies": 0, "copies_by_class": (0,)}, "fewer copies than rows"),
+        ({"tally": {**whole["tally"], "predicted": (2,)}}, "an image has no class"),
+        ({"tally": {**whole["tally"], "confidence": (2, *bins[2:], 0)}}, "an image has no confidence"),
+    ):
+        with pytest.raises(ValidationError, match=message):
+            Report.model_validate({**whole, **changed})
 
 
 def test_too_little_memory_and_scratch_are_errors_of_the_run(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]

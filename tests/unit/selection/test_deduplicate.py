@@ -15,7 +15,7 @@ from mplframe.selection.score_reader import ScoreFolder
 from mplframe.selection.score_writer import ScoreWriter
 from mplframe.selection.scores import ScoreFormat
 from mplframe.selection.select import select
-from mplframe.selection.storage import locate
+from mplframe.stores.location import locate
 
 DIMENSIONS = 24
 

@@ -1,0 +1,1 @@
+"""What the backend `xla_spmd` is made of. Only `runtime`, `constraint` and what imports them need torch_xla."""

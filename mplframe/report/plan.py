@@ -1,0 +1,86 @@
+"""What a run would cost, as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+
+from mplframe.report.plan_devices import device_table
+from mplframe.report.tables import plain_table, short, size
+
+NAMED = 8
+"""Of a long list of names."""
+
+
+def plan_table(cost: Mapping[str, Any]) -> RenderableType:
+    """What a run would cost."""
+    stages = plain_table("stage", "steps", "images/step", "images", "FLOPs/step", "FLOPs", "peak memory")
+    networks = plain_table(
+        "stage", "network", "lr", "parameters", "weights", "gradients", "optimizer", "EMA", "act./image", "FLOPs/image"
+    )
+    for stage in cost["stages"]:
+        stages.add_row(
+            stage["name"],
+            f"{stage['steps']:,}",
+            f"{stage['images_per_step']:,}",
+            short(stage["images"]),
+            short(stage["flops_per_step"]),
+            short(stage["flops"]),
+            size(stage["peak_bytes"]),
+        )
+        for network in stage["networks"]:
+            networks.add_row(
+                stage["name"],
+                network["role"],
+                "" if network["lr"] is None else f"{network['lr']:.4g}",
+                short(network["parameters"]),
+                *(size(network[f"{part}_bytes"]) for part in ("weight", "gradient", "optimizer", "ema", "activation")),
+                short(network["forward_flops"]),
+            )
+    note = (
+        "One FLOP is one addition or multiplication; FLOPs/image is a forward alone, act./image what it keeps for "
+        "the backward. Peak memory is of all tensors on one device, in a step run without values. lr is the peak "
+        "learning rate."
+    )
+    return Group(stages, networks, note, *_estimated(cost), *_shares(cost), *device_table(cost))
+
+
+def _estimated(cost: Mapping[str, Any]) -> Iterator[str]:
+    for stage in cost["stages"]:
+        if stage["estimated"] and stage["steps"]:
+            yield f"{stage['name']}: peak memory is an upper estimate: {stage['estimated']}"
+
+
+def _shares(cost: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """What one device holds, where the backend cuts networks over devices."""
+    found = [(stage["name"], n) for stage in cost["stages"] for n in stage["networks"] if n["share"] is not None]
+    if not found:
+        return
+    table = plain_table(
+        "stage", "network", "state of a device", "act./image of a device", "weights whole", "maps whole"
+    )
+    for stage, network in found:
+        share = network["share"]
+        weights = f"{len(share['whole_weights'])} ({size(share['whole_bytes'])})"
+        held = (size(share[f"{part}_bytes"]) for part in ("state", "activation"))
+        table.add_row(stage, network["role"], *held, weights, str(len(share["whole_layers"])))
+    yield table
+    yield "A device holds its part of every image of its replica, and of all that can be cut. What can't (see --json):"
+    for whole, roles in _alike(found).items():
+        yield f"{', '.join(roles)}: {whole}"
+
+
+def _alike(found: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, list[str]]:
+    """Networks by what stays whole in them."""
+    roles: dict[str, list[str]] = {}
+    for stage, network in found:
+        weights, layers = (_some(network["share"][f"whole_{what}"]) for what in ("weights", "layers"))
+        roles.setdefault(f"weights {weights}; maps of {layers}", []).append(f"{stage} {network['role']}")
+    return roles
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return (", ".join(names[:NAMED]) or "none") + more
