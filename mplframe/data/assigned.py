@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mplframe.contracts.data import Clips, Damage, Media, Sample, Split
+from mplframe.contracts.data import Clips, Sample, Split
 from mplframe.data.assigned_member import one_hot
+from mplframe.data.chosen import ChosenSplit
 from mplframe.errors import DataError
 
 
 @final
-class AssignedSplit(Split):
+class AssignedSplit(ChosenSplit):
     """Chosen samples of a split, each with what it is to be taken for.
 
     Args:
@@ -39,30 +40,8 @@ class AssignedSplit(Split):
     ) -> None:
         if len(numbers) != len(targets):
             raise ValueError(f"{len(numbers)} samples are chosen but {len(targets)} targets given")
-        if np.any(np.diff(numbers) < 0):
-            raise ValueError("numbers must ascend")
-        self._split, self._numbers, self._targets, self._classes = split, numbers, targets, classes
-        self._keys = keys
-        owners = np.searchsorted(np.cumsum(split.group_sizes), numbers, side="right")
-        self._owners, self._sizes = np.unique(owners, return_counts=True)
-
-    @property
-    def group_sizes(self) -> Sequence[int]:
-        """Chosen samples in each group of the split that has any."""
-        return list(self._sizes.tolist())
-
-    @property
-    def damage(self) -> Sequence[Damage]:
-        return self._split.damage
-
-    def key(self, index: int) -> str:
-        return self._split.key(int(self._numbers[index]))
-
-    def tags(self, indices: Sequence[int]) -> list[tuple[int, ...]] | None:
-        return self._split.tags(self._numbers[list(indices)].tolist())
-
-    def expect(self, groups: Sequence[int]) -> None:
-        self._split.expect(self._owners[list(groups)].tolist())
+        super().__init__(split, numbers)
+        self._targets, self._classes, self._keys = targets, classes, keys
 
     def scaled(self, shorter: int) -> Split:
         scaled = self._split.scaled(shorter)
@@ -74,16 +53,12 @@ class AssignedSplit(Split):
         Raises:
             DataError: a sample isn't the one that was chosen.
         """
-        samples = self._split.read(self._numbers[list(indices)].tolist())
+        samples = super().read(indices)
         return [self._assigned(sample, i) for sample, i in zip(samples, indices, strict=True)]
-
-    @property
-    def media(self) -> frozenset[Media]:
-        return self._split.media
 
     def read_clips(self, indices: Sequence[int], clips: Sequence[Clips]) -> list[Sample]:
         """As `read`, of videos."""
-        samples = self._split.read_clips(self._numbers[list(indices)].tolist(), clips)
+        samples = super().read_clips(indices, clips)
         return [self._assigned(sample, i) for sample, i in zip(samples, indices, strict=True)]
 
     def check_keys(self) -> None:

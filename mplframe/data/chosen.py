@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +10,6 @@ import numpy.typing as npt
 from mplframe.contracts.data import Clips, Damage, Media, Sample, Split
 
 
-@final
 class ChosenSplit(Split):
     """Some samples of a split.
 
