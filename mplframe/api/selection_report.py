@@ -8,6 +8,7 @@ from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import Any
 
+from mplframe.data.assigned import check_key
 from mplframe.data.contact_sheet import TILE, Tile, tile_sheet
 from mplframe.data.shards import WebDataset
 from mplframe.errors import DataError, UserError, writing
@@ -73,8 +74,7 @@ def _tiles(chosen: Sequence[Sequence[Example]], names: Sequence[str]) -> list[li
         raise DataError("the shards have changed since; label and select again")
     samples = split.scaled(TILE).read(numbers)
     for example, sample in zip(wanted, samples, strict=True):
-        if sample.key != example.key:
-            raise DataError(f"{example.shard}: {sample.key!r} lies where {example.key!r} was; label and select again")
+        check_key(sample.key, example.key, example.shard)
     tiles = (Tile(s.image, _caption(e, names)) for e, s in zip(wanted, samples, strict=True))
     return [list(islice(tiles, len(row))) for row in chosen]
 

@@ -16,6 +16,25 @@ from mplframe.data.chosen import ChosenSplit
 from mplframe.errors import DataError
 
 
+def check_key(found: str, chosen: str, shard: str = "") -> None:
+    """See that a sample is the one that was chosen.
+
+    Args:
+        found: its key.
+        chosen: the key of the one that lay there.
+        shard: where; empty where that isn't known.
+
+    Raises:
+        DataError: it is another one.
+    """
+    if found != chosen:
+        where = f"{shard}: " if shard else ""
+        raise DataError(
+            f"{where}sample {found!r} lies where {chosen!r} was when it was chosen: the shards have changed since; "
+            "label and select again"
+        )
+
+
 @final
 class AssignedSplit(ChosenSplit):
     """Chosen samples of a split, each with what it is to be taken for.
@@ -68,17 +87,14 @@ class AssignedSplit(ChosenSplit):
             DataError: one isn't.
         """
         for index in range(len(self)):
-            self._check_key(self.key(index), index)
+            self._check(self.key(index), index)
 
-    def _check_key(self, key: str, index: int) -> None:
-        if self._keys is not None and (chosen := self._keys[index].as_py()) != key:
-            raise DataError(
-                f"sample {key!r} lies where {chosen!r} was when it was chosen: the shards have changed since; "
-                "label and select again"
-            )
+    def _check(self, key: str, index: int) -> None:
+        if self._keys is not None:
+            check_key(key, self._keys[index].as_py())
 
     def _assigned(self, sample: Sample, index: int) -> Sample:
-        self._check_key(sample.key, index)
+        self._check(sample.key, index)
         found = self._targets[index]
         soft = self._targets.ndim == 2
         return replace(sample, target=np.asarray(found, np.float32) if soft else one_hot(int(found), self._classes))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, final
+from typing import Annotated, Literal, final
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from mplframe.config.base import ComponentConfig
-from mplframe.contracts.data import DatasetSource, Split, SplitName
 from mplframe.data.partition import Parts
 from mplframe.data.readers.arrays import ArrayReader
 from mplframe.data.readers.idx import idx_file, idx_folder
@@ -27,7 +25,7 @@ FASHION = (
 
 
 @final
-class Digits(DatasetSource):
+class Digits(SelfPacked):
     """scikit-learn's handwritten digits: 1,797 grey images of 8 x 8 pixels in ten classes.
 
     The values 0 to 16 become 0 to 255 (times 255/16, rounded). Whatever is neither labeled nor held out for testing is
@@ -59,22 +57,13 @@ class Digits(DatasetSource):
             return self
 
     def __init__(self, config: Config | None = None) -> None:
-        self._config = config or self.Config()
-        self._packed = SelfPacked(self._config, self.classes, lambda: digits_parts(self._config), self._config.cache)
-
-    @property
-    def classes(self) -> Sequence[str]:
-        return DIGITS if self._config.classes is None else [DIGITS[digit] for digit in self._config.classes]
-
-    def split(self, name: SplitName) -> Split | None:
-        return self._packed.source().split(name)
-
-    def fingerprint(self) -> Mapping[str, Any]:
-        return self._packed.fingerprint()
+        own = config or self.Config()
+        classes = DIGITS if own.classes is None else [DIGITS[digit] for digit in own.classes]
+        super().__init__(own, classes, lambda: digits_parts(own), own.cache)
 
 
 @final
-class FashionMNIST(DatasetSource):
+class FashionMNIST(SelfPacked):
     """Fashion-MNIST: 60,000 training and 10,000 test images, grey, 28 x 28 pixels, in ten classes.
 
     Training images that aren't labeled are unlabeled; their labels are kept for diagnostics.
@@ -97,18 +86,8 @@ class FashionMNIST(DatasetSource):
         cache: str | None = None
 
     def __init__(self, config: Config | None = None) -> None:
-        self._config = config or self.Config()
-        self._packed = SelfPacked(self._config, FASHION, lambda: fashion_parts(self._config), self._config.cache)
-
-    @property
-    def classes(self) -> Sequence[str]:
-        return FASHION
-
-    def split(self, name: SplitName) -> Split | None:
-        return self._packed.source().split(name)
-
-    def fingerprint(self) -> Mapping[str, Any]:
-        return self._packed.fingerprint()
+        own = config or self.Config()
+        super().__init__(own, FASHION, lambda: fashion_parts(own), own.cache)
 
 
 def digits_images() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

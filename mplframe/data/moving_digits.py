@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal, final
+from typing import Literal, final
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import NonNegativeInt, PositiveInt
 
 from mplframe.config.base import ComponentConfig
-from mplframe.contracts.data import DatasetSource, Split, SplitName
 from mplframe.data.embedded import DIGITS, digits_images
 from mplframe.data.partition import Parts
 from mplframe.data.readers.base import Labels, Reader, Record, digest
@@ -35,7 +34,7 @@ FINEST = 2
 
 
 @final
-class MovingDigits(DatasetSource):
+class MovingDigits(SelfPacked):
     """scikit-learn's 1,797 handwritten digits as videos of 32 frames of 16 x 16 pixels, in twenty classes.
 
     A digit begins at a random place and moves by a pixel a frame to the left or to the right, and comes back in on the
@@ -72,17 +71,7 @@ class MovingDigits(DatasetSource):
             test = stratified_count(everything.labels, own.test, seed=0)
             return three_way(everything, Subset(everything, test), test, own.labeled_per_class, own.split_seed)
 
-        self._packed = SelfPacked(own, CLASSES, parts, own.cache)
-
-    @property
-    def classes(self) -> Sequence[str]:
-        return CLASSES
-
-    def split(self, name: SplitName) -> Split | None:
-        return self._packed.source().split(name)
-
-    def fingerprint(self) -> Mapping[str, Any]:
-        return self._packed.fingerprint()
+        super().__init__(own, CLASSES, parts, own.cache)
 
 
 @final

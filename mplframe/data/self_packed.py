@@ -6,11 +6,12 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, final
+from typing import Any
 
 from filelock import FileLock
 
 from mplframe.config.base import ComponentConfig
+from mplframe.contracts.data import DatasetSource, Split, SplitName
 from mplframe.data.local import cache_folder
 from mplframe.data.output import writing
 from mplframe.data.packing import FORMAT_VERSION, MARKER, pack_splits
@@ -21,8 +22,7 @@ from mplframe.data.shards import WebDataset
 from mplframe.data.splits import Indices, rest, stratified
 
 
-@final
-class SelfPacked:
+class SelfPacked(DatasetSource):
     """A data set that is packed into the cache when it is first asked for, once for all processes.
 
     Args:
@@ -37,27 +37,33 @@ class SelfPacked:
     ) -> None:
         self._settings = config.model_dump(mode="json", exclude={"cache"}, exclude_none=True)
         self._folder = cache_folder(cache) / "datasets" / f"{config.name}-{_digest(self._settings)}"
-        self._cache, self._classes, self._parts = cache, list(classes), parts
+        self._cache, self._classes, self._parts = cache, classes, parts
         self._lock = threading.Lock()
         self._source: WebDataset | None = None
 
-    def source(self) -> WebDataset:
-        """The packed data set."""
-        with self._lock:
-            if self._source is None:
-                self._pack()
-                self._source = self._open()
-            return self._source
+    @property
+    def classes(self) -> Sequence[str]:
+        return self._classes
+
+    def split(self, name: SplitName) -> Split | None:
+        return self._packed().split(name)
 
     def fingerprint(self) -> dict[str, Any]:
         """The settings, and the shards without the place where they happen to lie."""
-        found = self.source().fingerprint()
+        found = self._packed().fingerprint()
         splits = {
             name: {key: value for key, value in split.items() if key != "urls"}
             for name, split in found.items()
             if isinstance(split, Mapping)
         }
         return {**self._settings, "classes": len(self._classes), "splits": splits}
+
+    def _packed(self) -> WebDataset:
+        with self._lock:
+            if self._source is None:
+                self._pack()
+                self._source = self._open()
+            return self._source
 
     def _pack(self) -> None:
         if (self._folder / MARKER).is_file():
@@ -82,7 +88,7 @@ class SelfPacked:
             for split in ("labeled", "unlabeled", "test")
             if any(self._folder.glob(f"{split}-*.tar"))
         }
-        return WebDataset(WebDataset.Config(**shards, classes=self._classes, cache=self._cache))
+        return WebDataset(WebDataset.Config(**shards, classes=list(self._classes), cache=self._cache))
 
 
 def three_way(train: Reader, test: Reader, held_out: Indices, per_class: int, seed: int) -> Parts:

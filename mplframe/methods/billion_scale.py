@@ -10,11 +10,10 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from mplframe.config.base import ComponentConfig, Kind
 from mplframe.contracts.method import Make, Method, Plan, PlannedNetwork, StagePlan
-from mplframe.learners.objective import Objective
 from mplframe.losses.assigned import Assigned
 from mplframe.methods.classifier import BatchSizes, classifier_plan, teacher_plan
 from mplframe.methods.finetune import FinetuneConfig, finetune_plan
-from mplframe.methods.settings import LearnerConfig
+from mplframe.methods.settings import LearnerConfig, make_objective
 from mplframe.selection.config import SelectionConfig
 from mplframe.tasks.labeling import PseudoLabelingConfig, check_taught, labeling_plans
 
@@ -57,7 +56,7 @@ def first_teacher_plan(role: str, config: FirstTeacherConfig, losses: Sequence[C
     return teacher_plan(
         role,
         config,
-        Objective.of([make("loss", loss) for loss in losses]),
+        make_objective(make, losses),
         steps=config.steps,
         sizes=BatchSizes(config.batch, accumulate=config.accumulate),
         size=config.size,
@@ -124,7 +123,7 @@ class BillionScale(Method):
         c = self.config
         # Every batch has labeled samples; as few as there can be, since nothing looks at them.
         sizes = BatchSizes(c.student.accumulate, c.student.batch, c.student.accumulate)
-        objective = Objective.of([make("loss", c.assigned)])
+        objective = make_objective(make, [c.assigned])
         plan = classifier_plan(
             f"pretrain{suffix}", role, c.student, objective, steps=c.student.steps, sizes=sizes, size=c.student.size
         )

@@ -8,9 +8,8 @@ from pydantic import Field, PositiveInt, model_validator
 
 from mplframe.config.base import ComponentConfig, Kind
 from mplframe.contracts.method import Make, StagePlan
-from mplframe.learners.objective import Objective
 from mplframe.methods.classifier import BatchSizes, classifier_plan
-from mplframe.methods.settings import LearnerConfig, TrainingConfig, check_divisible
+from mplframe.methods.settings import LearnerConfig, TrainingConfig, check_divisible, make_objective
 
 
 class FinetuneConfig(TrainingConfig):
@@ -61,7 +60,7 @@ def finetune_plan(
         name,
         role,
         LearnerConfig(network=network, **training),
-        Objective.of([make("loss", loss) for loss in config.losses]),
+        make_objective(make, config.losses),
         steps=config.steps,
         sizes=BatchSizes(config.batch, accumulate=config.accumulate),
         size=size,

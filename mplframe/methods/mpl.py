@@ -17,12 +17,11 @@ from mplframe.contracts.method import Make, Method, Pass, Stage, StageContext, S
 from mplframe.errors import UserError
 from mplframe.learners.labeling import Labeling
 from mplframe.learners.metrics import prefixed
-from mplframe.learners.objective import Objective
 from mplframe.learners.student import NetworkStudent
 from mplframe.learners.teacher import NetworkTeacher
 from mplframe.methods.classifier import BatchSizes
 from mplframe.methods.finetune import FinetuneConfig, finetune_plan
-from mplframe.methods.settings import BatchConfig, LearnerConfig, check_average, make_learner
+from mplframe.methods.settings import BatchConfig, LearnerConfig, check_average, make_learner, make_objective
 
 
 @final
@@ -176,7 +175,7 @@ class MetaPseudoLabels(Method):
     def stages(self, make: Make) -> Sequence[StagePlan]:
         c = self.config
         sizes = BatchSizes(**c.batch.model_dump())
-        objective = Objective.of([make("loss", loss) for loss in c.teacher.losses])
+        objective = make_objective(make, c.teacher.losses)
         check_average(objective.views, c.teacher)
         taught = objective.views | {c.pseudo_label.teacher_view}
         teacher = sizes.passes("teacher", taught)
@@ -204,7 +203,7 @@ class MetaPseudoLabels(Method):
         labeling = Labeling(**c.pseudo_label.model_dump())
         teacher = NetworkTeacher(
             make_learner(context, c.teacher, "teacher", c.steps, batch=c.batch.labeled),
-            Objective.of([context.make("loss", loss) for loss in c.teacher.losses]),
+            make_objective(context.make, c.teacher.losses),
             labeling=labeling,
             feedback_weight=c.feedback_weight,
             seed=context.seed,

@@ -11,12 +11,11 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from mplframe.config.base import BaseConfig, ComponentConfig, Kind
 from mplframe.contracts.loss import View
 from mplframe.contracts.method import Make, Method, Plan, PlannedNetwork, StagePlan
-from mplframe.learners.objective import Objective
 from mplframe.losses.assigned import Assigned
 from mplframe.losses.supervised import Supervised
 from mplframe.methods.classifier import BatchSizes, classifier_plan, teacher_plan
 from mplframe.methods.finetune import FinetuneConfig, finetune_plan
-from mplframe.methods.settings import BatchConfig, LearnerConfig
+from mplframe.methods.settings import BatchConfig, LearnerConfig, make_objective
 from mplframe.selection.config import SelectionConfig
 from mplframe.tasks.labeling import PseudoLabelingConfig, check_taught, labeling_plans
 
@@ -139,7 +138,7 @@ class NoisyStudent(Method):
         return teacher_plan(
             "teacher",
             config,
-            Objective.of([make("loss", loss) for loss in self.config.losses]),
+            make_objective(make, self.config.losses),
             steps=config.steps,
             sizes=BatchSizes(batch.labeled, accumulate=batch.accumulate),
             size=config.size,
@@ -148,12 +147,11 @@ class NoisyStudent(Method):
     def _student(self, config: TaughtConfig, teacher: PlannedNetwork | None, suffix: str, make: Make) -> StagePlan:
         c = self.config
         unlabeled = c.batch.unlabeled if config.ratio is None else config.ratio * c.batch.labeled
-        losses = [*(make("loss", loss) for loss in c.losses), make("loss", c.assigned)]
         plan = classifier_plan(
             f"student{suffix}",
             f"student{suffix}",
             config,
-            Objective.of(losses, pooled=c.average == "concatenated"),
+            make_objective(make, [*c.losses, c.assigned], pooled=c.average == "concatenated"),
             steps=config.steps,
             sizes=BatchSizes(c.batch.labeled, unlabeled, c.batch.accumulate),
             size=config.size,

@@ -12,12 +12,11 @@ from mplframe.contracts.method import Make, Method, Pass, Plan, PlannedNetwork, 
 from mplframe.feedback.off import Off
 from mplframe.learners.frozen import FrozenTeacher
 from mplframe.learners.labeling import Labeling
-from mplframe.learners.objective import Objective
 from mplframe.learners.student import NetworkStudent
 from mplframe.methods.classifier import BatchSizes, teacher_plan
 from mplframe.methods.finetune import FinetuneConfig, finetune_plan
 from mplframe.methods.mpl import MPLStage
-from mplframe.methods.settings import BatchConfig, LearnerConfig, make_learner
+from mplframe.methods.settings import BatchConfig, LearnerConfig, make_learner, make_objective
 
 
 class PretrainedTeacherConfig(LearnerConfig):
@@ -108,7 +107,7 @@ class PseudoLabeling(Method):
 
     def _teacher(self, make: Make) -> Plan:
         c = self.config
-        objective = Objective.of([make("loss", loss) for loss in c.teacher.losses])
+        objective = make_objective(make, c.teacher.losses)
         unlabeled = 0 if objective.views.isdisjoint({"weak", "strong"}) else c.batch.unlabeled
         sizes = BatchSizes(c.batch.labeled, unlabeled, c.batch.accumulate)
         steps = c.steps if c.teacher.steps is None else c.teacher.steps

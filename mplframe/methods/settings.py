@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from typing import Annotated
 
 from pydantic import Field, PositiveInt, model_validator
 
 from mplframe.config.base import BaseConfig, ComponentConfig, Kind
 from mplframe.contracts.loss import View
-from mplframe.contracts.method import PlannedNetwork, StageContext
+from mplframe.contracts.method import Make, PlannedNetwork, StageContext
 from mplframe.errors import UserError
 from mplframe.learners.learner import Learner
 from mplframe.learners.network import freeze
+from mplframe.learners.objective import Objective
 from mplframe.optimizers.groups import parameter_groups
 
 Decay = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -114,6 +115,17 @@ def check_average(views: Set[View], config: TrainingConfig) -> None:
     """
     if "weak_averaged" in views and config.ema is None:
         raise UserError("a loss compares with the average of the weights, but none is kept; set `ema`, such as 0.99")
+
+
+def make_objective(make: Make, losses: Iterable[ComponentConfig], *, pooled: bool = False) -> Objective:
+    """What a network is trained on.
+
+    Args:
+        make: gives the live component behind a config.
+        losses: settings of the losses.
+        pooled: see `Objective`.
+    """
+    return Objective.of([make("loss", loss) for loss in losses], pooled=pooled)
 
 
 def make_learner(

@@ -9,9 +9,8 @@ from pydantic import Field, PositiveInt, model_validator
 
 from mplframe.config.base import ComponentConfig, Kind
 from mplframe.contracts.method import Make, Method, StagePlan
-from mplframe.learners.objective import Objective
 from mplframe.methods.classifier import BatchSizes, classifier_plan
-from mplframe.methods.settings import LearnerConfig, check_divisible
+from mplframe.methods.settings import LearnerConfig, check_divisible, make_objective
 
 
 @final
@@ -48,6 +47,6 @@ class SupervisedLearning(Method):
 
     def stages(self, make: Make) -> Sequence[StagePlan]:
         c = self.config
-        objective = Objective.of([make("loss", loss) for loss in c.losses])
+        objective = make_objective(make, c.losses)
         sizes = BatchSizes(c.batch, accumulate=c.accumulate)
         return [classifier_plan("supervised", "student", c.student, objective, steps=c.steps, sizes=sizes)]

@@ -9,9 +9,8 @@ from pydantic import Field, PositiveInt
 
 from mplframe.config.base import ComponentConfig, Kind
 from mplframe.contracts.method import Make, Method, StagePlan
-from mplframe.learners.objective import Objective
 from mplframe.methods.classifier import BatchSizes, classifier_plan
-from mplframe.methods.settings import BatchConfig, LearnerConfig
+from mplframe.methods.settings import BatchConfig, LearnerConfig, make_objective
 
 
 @final
@@ -42,6 +41,6 @@ class UnsupervisedDataAugmentation(Method):
 
     def stages(self, make: Make) -> Sequence[StagePlan]:
         c = self.config
-        objective = Objective.of([make("loss", loss) for loss in c.losses])
+        objective = make_objective(make, c.losses)
         sizes = BatchSizes(**c.batch.model_dump())
         return [classifier_plan("uda", "student", c.student, objective, steps=c.steps, sizes=sizes)]

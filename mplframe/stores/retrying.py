@@ -29,9 +29,9 @@ class RangesUnsupportedError(OSError):
     """The store answered a request for a range of bytes with something longer."""
 
 
-def retry(attempt: Callable[[], Result], *, attempts: int = ATTEMPTS, pause: float = FIRST_PAUSE) -> Result:
+def retry(attempt: Callable[[], Result], *, pause: float = FIRST_PAUSE) -> Result:
     """What `attempt` returns, trying again with growing pauses (seconds) after an error that may pass."""
-    for failures in range(1, attempts):
+    for failures in range(1, ATTEMPTS):
         try:
             return attempt()
         except Exception as error:

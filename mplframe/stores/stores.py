@@ -76,7 +76,7 @@ class Stores:
         Raises:
             UserError: as `open_store`.
         """
-        if "://" not in url and "::" not in url:
+        if not url.startswith("/") and "://" not in url and "::" not in url:
             url = str(Path.cwd() / url)  # what is kept has to hold when the program goes to another folder
         folder, _, name = url.rpartition("/")
         alone = "::" in url or "?" in url or not folder

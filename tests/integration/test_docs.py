@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from PIL import Image
 
 from .conftest import Cli
+from .scripts import load_script
 
 pytestmark = pytest.mark.integration
 
@@ -42,12 +42,7 @@ def commands(page: Path) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def make_reference() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_reference", DOCS / "make_reference.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(DOCS / "make_reference.py")
 
 
 def test_the_reference_is_up_to_date(make_reference: ModuleType) -> None:

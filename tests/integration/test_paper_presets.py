@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,6 +16,7 @@ from mplframe.data.pack import pack_folders, pack_source
 from mplframe.engine.cost import PlanCost
 
 from .conftest import Cli
+from .scripts import load_script
 from .true_layouts import write_cifar10, write_imagenet, write_svhn, write_web_images
 
 pytestmark = pytest.mark.integration
@@ -26,17 +24,7 @@ pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
 
 
-def load_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_hyperparameters", ROOT / "docs" / "make_hyperparameters.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-script = load_script()
+script = load_script(ROOT / "docs" / "make_hyperparameters.py")
 PRESETS: list[Path] = script.presets()
 BASES = sorted((script.PRESETS / "_bases").glob("*.yaml"))
 NUMBERS = [n for table in script.tables() for row in table.rows for n in row.numbers if n is not None]

@@ -9,6 +9,7 @@ from typing import final
 
 import numpy as np
 
+from mplframe.data.assigned import check_key
 from mplframe.data.assigned_member import ASSIGNED, write_assigned
 from mplframe.data.assignment import Assignment
 from mplframe.data.layout import lay_out
@@ -70,11 +71,7 @@ class ManifestReader(Reader):
         given, row = self._assignment, int(self._rows[index])
         shard, number = int(given.owner[row]), int(given.index[row])
         record = self._files.record(shard, int(self._samples[shard][number]), int(given.label[row]))
-        if record.key != (chosen := given.keys[row].as_py()):
-            raise DataError(
-                f"{given.shards[shard]}: sample {record.key!r} lies where {chosen!r} was when it was chosen: the shard "
-                "has changed since; label and select again"
-            )
+        check_key(record.key, given.keys[row].as_py(), given.shards[shard])
         probability = float(given.probability[row])
         assigned = write_assigned(
             int(given.label[row]),

@@ -15,7 +15,8 @@ from PIL import Image
 
 from mplframe import cli
 from mplframe.api import datasets
-from mplframe.cli.data import FormatOption
+from mplframe.cli.data import FormatOption, SplitOption
+from mplframe.data.partition import PaperSplit
 from mplframe.data.readers.detect import FORMATS
 
 
@@ -137,6 +138,11 @@ def test_every_verb_has_help_and_an_example(run: Any, verb: str) -> None:
 def test_the_formats_are_those_that_can_be_read() -> None:
     kinds, _ = get_args(FormatOption)
     assert set(get_args(kinds)) == {"auto", *FORMATS}
+
+
+def test_the_splits_of_the_papers_are_those_that_can_be_made() -> None:
+    names, _ = get_args(get_args(SplitOption)[0])
+    assert get_args(names) == get_args(PaperSplit)
 
 
 def test_verbs_and_functions_take_the_same_options() -> None:

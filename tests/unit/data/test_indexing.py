@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import fsspec
 import pytest
 from data_support import write_shards
 from fsspec.implementations.memory import MemoryFileSystem
@@ -17,14 +15,6 @@ from mplframe.errors import DataError, UserError
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPLFRAME_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def memory() -> Iterator[MemoryFileSystem]:
-    fs = fsspec.filesystem("memory")
-    yield fs
-    for path in fs.find("/"):
-        fs.rm(path)
 
 
 def states(target: str, **options: bool) -> list[str]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,14 +21,6 @@ from mplframe.data.readers.table import table
 from mplframe.data.readers.views import Chain, Subset, WithoutLabels
 from mplframe.data.split_packing import pack_order
 from mplframe.errors import DataError, UserError
-
-
-@pytest.fixture
-def memory() -> Iterator[MemoryFileSystem]:
-    fs = fsspec.filesystem("memory")
-    yield fs
-    for path in fs.find("/"):
-        fs.rm(path)
 
 
 def files(folder: Path, *names: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
@@ -22,14 +21,6 @@ from mplframe.errors import UserError
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MPLFRAME_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
-
-
-@pytest.fixture
-def memory() -> Iterator[MemoryFileSystem]:
-    fs = fsspec.filesystem("memory")
-    yield fs
-    for path in fs.find("/"):
-        fs.rm(path)
 
 
 def pack(out: Path | str, **options: object) -> None:
