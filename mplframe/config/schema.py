@@ -11,6 +11,8 @@ from mplframe.config.base import KIND_KEY, ComponentConfig
 from mplframe.config.run import RunConfig
 
 REF = "#/$defs/{model}"
+WHOLE, BASED = "file", ".on_base"
+"""The definition of a file, and the end of the names of those in which nothing is required."""
 
 
 def json_schema(components: Mapping[str, Mapping[str, type[ComponentConfig]]]) -> dict[str, Any]:
@@ -29,13 +31,17 @@ def json_schema(components: Mapping[str, Mapping[str, type[ComponentConfig]]]) -
         defs[f"kind.{kind}"] = {"anyOf": [{"type": "string", "enum": sorted(named)}, *options]}
     for model in defs.values():
         model.get("properties", {}).get("name", {}).pop("default", None)
-    schema["properties"] = {**schema["properties"], **_FILE_ONLY}
-    whole: dict[str, Any] = _linked(
-        {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "$defs": defs}
-    )
-    # A file may leave to its base, a profile or --set what a run requires.
-    whole.pop("required", None)
-    return whole
+    # A file may leave to a profile or --set what a run requires.
+    schema.pop("required", None)
+    defs[WHOLE] = {**schema, "properties": {**schema["properties"], **_FILE_ONLY}}
+    linked = _linked(defs)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "if": {"type": "object", "required": ["base"]},
+        "then": {"$ref": REF.format(model=WHOLE + BASED)},
+        "else": {"$ref": REF.format(model=WHOLE)},
+        "$defs": {**linked, **{name + BASED: _partial(model) for name, model in linked.items()}},
+    }
 
 
 _FILE_ONLY: dict[str, Any] = {
@@ -58,3 +64,13 @@ def _linked(node: Any) -> Any:
     if node.get("type") == "array":
         return {**rest, "type": "array", "items": one}
     return {**rest, "anyOf": [one, {"type": "null"}]}
+
+
+def _partial(node: Any) -> Any:
+    """The tree with nothing required: what is left out stands in the file that this one is laid on."""
+    if isinstance(node, list):
+        return [_partial(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    rest = {key: _partial(value) for key, value in node.items() if not (key == "required" and isinstance(value, list))}
+    return {**rest, "$ref": node["$ref"] + BASED} if isinstance(node.get("$ref"), str) else rest

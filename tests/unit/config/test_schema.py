@@ -11,8 +11,9 @@ from mplframe.config.schema import json_schema
 from mplframe.config.yaml12 import parse
 from mplframe.plugins import discover
 
-EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
-QUICKSTART = next(path for path in EXAMPLES if path.stem == "quickstart")
+FOLDER = Path(__file__).parents[3] / "examples"
+EXAMPLES = [*sorted(FOLDER.glob("*.yaml")), *sorted(FOLDER.glob("paper/mpl/*.yaml"))]
+QUICKSTART = FOLDER / "quickstart.yaml"
 
 
 @cache
@@ -26,13 +27,18 @@ def schema() -> dict[str, Any]:
     )
 
 
+@cache
+def validator() -> Draft202012Validator:
+    return Draft202012Validator(schema())
+
+
 def example(path: Path = QUICKSTART) -> dict[str, Any]:
     loaded: dict[str, Any] = parse(path.read_text(encoding="utf-8"), where=str(path))
     return loaded
 
 
 def accepts(config: dict[str, Any]) -> bool:
-    return bool(Draft202012Validator(schema()).is_valid(config))
+    return bool(validator().is_valid(config))
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
@@ -53,7 +59,14 @@ def test_it_is_a_schema_in_json() -> None:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_fits(path: Path) -> None:
-    Draft202012Validator(schema()).validate(example(path))
+    validator().validate(example(path))
+
+
+def test_a_file_laid_on_another_may_leave_out_what_is_required() -> None:
+    part = {"method": {"steps": 3}}
+    assert accepts({"base": "quickstart.yaml", **part})
+    assert not accepts(part)
+    assert not accepts({"base": "quickstart.yaml", "method": {"stpes": 3}})
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,9 @@ def test_streams_are_retried_by_the_driver() -> None:
     """Who reads ranges tries again by himself; a stream can't be taken up in the middle."""
     stream, ranges = locate("s3://bucket/a").fs, open_store("s3://bucket/a")[0]
     assert "retries" not in stream.config_kwargs
-    assert ranges.config_kwargs["retries"] == {"max_attempts": 0}
+    # botocore rewrites the setting in place once it has connected.
+    once = ({"max_attempts": 0}, {"total_max_attempts": 1, "mode": "legacy"})
+    assert ranges.config_kwargs["retries"] in once
     assert stream.config_kwargs["read_timeout"] == ranges.config_kwargs["read_timeout"]
 
 
