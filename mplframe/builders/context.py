@@ -202,5 +202,6 @@ def run_stages(
             if isinstance(plan, TaskPlan):
                 stages.append(RunTask(name, plan, ContextWithData(**own, **data), main))
             else:
-                stages.append(RunStage(name, plan, Context(**own), main))
+                shared = replace(plan, streams=plan.streams.shared_by(context["backend"].world))
+                stages.append(RunStage(name, shared, Context(**own), main))
     return stages

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from mplframe.builders.holdout import hold_out
 from mplframe.builders.maker import Maker
-from mplframe.builders.micro_batches import joined
 from mplframe.config.run import RunConfig
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Batch
@@ -105,10 +104,7 @@ class Streams:
 
     def batches(self, stage: RunStage, start: int) -> Iterator[Batch]:
         """See `mplframe.engine.loop.Feed`."""
-        # Processes share each micro-batch, so that it has the samples that it has in one process: batch norms see them.
-        parts = stage.plan.streams.accumulate if self.backend.world > 1 else 1
-        loaders = [self._loader(stage, part, parts) for part in range(parts)]
-        return joined([loader.batches(start, stage.plan.steps) for loader in loaders])
+        return self._loader(stage).batches(start, stage.plan.steps)
 
     def position(self, stage: RunStage, step: int) -> dict[str, Any]:
         """See `mplframe.engine.loop.Feed`."""
@@ -125,7 +121,13 @@ class Streams:
         }
 
     def inputs(
-        self, split: Split, size: int | None = None, numbers: range | None = None, *, augmented: bool = False
+        self,
+        split: Split,
+        size: int | None = None,
+        numbers: range | None = None,
+        *,
+        augmented: bool = False,
+        shared: bool = False,
     ) -> Iterator[EvaluationBatch]:
         """Samples of a split in order, as networks take them in evaluation.
 
@@ -134,6 +136,7 @@ class Streams:
             size: height and width; the run's own by default.
             numbers: which; all by default.
             augmented: give them the augmentations of the strong view on top.
+            shared: processes take batches in turn, rather than each all of them.
         """
         settings, clip = self.config.input, self.config.input.clip
         clips = None if clip is None else Clips(clip.frames, clip.stride, evenly(clip.test_clips))
@@ -147,12 +150,14 @@ class Streams:
             workers=settings.workers,
             numbers=numbers,
             clips=clips,
+            rank=self.backend.rank if shared else 0,
+            world=self.backend.world if shared else 1,
         )
         return (self._noised(batch) for batch in batches) if augmented else batches
 
     def judged_batches(self, size: int | None = None) -> Iterator[EvaluationBatch]:
-        """A fresh pass over the split that networks are judged on."""
-        return self.inputs(self.split(self.config.evaluation.split), size)
+        """A fresh pass over this process's share of the split that networks are judged on."""
+        return self.inputs(self.split(self.config.evaluation.split), size, shared=True)
 
     def _noised(self, batch: EvaluationBatch) -> EvaluationBatch:
         rng = generator(self.config.seed, "noised", batch.numbers[0])
@@ -176,25 +181,23 @@ class Streams:
             self._splits[own] = tolerant(found, "unlabeled", self.damaged)
         return self._splits[own]
 
-    def _loader(self, stage: RunStage, part: int, parts: int) -> Loader:
-        """This process's share of one of the parts of each batch."""
+    def _loader(self, stage: RunStage) -> Loader:
+        """This process's share of each batch."""
         settings = self.config.input
-        labeled = self._stream(stage, "labeled", self.split("labeled"), part, parts)
+        labeled = self._stream(stage, "labeled", self.split("labeled"))
         unlabeled = None
         if stage.plan.streams.unlabeled:
-            unlabeled = self._stream(stage, "unlabeled", self._unlabeled(stage), part, parts)
+            unlabeled = self._stream(stage, "unlabeled", self._unlabeled(stage))
         return Loader(
             labeled,
             unlabeled,
-            workers=settings.workers and max(1, settings.workers // parts),
+            workers=settings.workers,
             prefetch=settings.prefetch,
-            prefetch_bytes=(settings.prefetch_mb << 20) // parts,
+            prefetch_bytes=settings.prefetch_mb << 20,
             pin=self.backend.device.type == "cuda",
         )
 
-    def _stream(
-        self, stage: RunStage, name: Literal["labeled", "unlabeled"], split: Split, part: int, parts: int
-    ) -> Stream:
+    def _stream(self, stage: RunStage, name: Literal["labeled", "unlabeled"], split: Split) -> Stream:
         settings, streams = self.config.input, stage.plan.streams
         strong: View = "labeled_strong" if name == "labeled" else "strong"
         augmented = name in streams.augmented
@@ -212,8 +215,9 @@ class Streams:
             eval_crop=settings.eval_crop,
             still=not augmented,
             clip=None if settings.clip is None else Clips(settings.clip.frames, settings.clip.stride, ()),
-            rank=part * self.backend.world + self.backend.rank,
-            world=parts * self.backend.world,
+            rank=self.backend.rank,
+            world=self.backend.world,
+            parts=streams.accumulate,
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from mplframe.checkpoint.files import alone, make_folder, write_atomic
 from mplframe.checkpoint.format import SHARDED, load, save
 from mplframe.checkpoint.store import BEST, CheckpointStore
 from mplframe.errors import CheckpointError, UserError, writing
+from mplframe.json_text import json_text
 
 
 class RunFolder:
@@ -97,7 +97,7 @@ class RunFolder:
 
     def write_json(self, path: Path, data: Mapping[str, Any]) -> None:
         """Write a JSON file atomically."""
-        self.write_text(path, json.dumps(data, indent=2) + "\n")
+        self.write_text(path, json_text(data, indent=2) + "\n")
 
     def keep_artifact(self, method: str, role: str, state: Mapping[str, Any]) -> None:
         """Store what a stage leaves for later ones of its method."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from mplframe.json_text import json_text
 
 ConfigArgument = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as examples/quickstart.yaml.")
@@ -25,7 +26,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 def answer(data: Any, as_json: bool, text: Callable[[], Any]) -> None:
     """Write to stdout: `data` as one line of JSON, or what `text` returns, a string or something of rich's."""
     if as_json:
-        typer.echo(json.dumps(data))
+        typer.echo(json_text(data))
         return
     shown = text()
     if isinstance(shown, str):

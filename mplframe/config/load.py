@@ -16,7 +16,8 @@ def read(path: str | Path, *, overrides: Sequence[str] = (), profile: str | None
     Args:
         path: a YAML file.
         overrides: `a.b=value` each; numbers index lists.
-        profile: a name below the file's `profiles`; `profile=NAME` among the overrides does the same.
+        profile: a name below the file's `profiles`; `profile=NAME` among the overrides does the same. Null in place of
+            a profile's settings takes away the one of the base file.
 
     Returns:
         Plain data without the keys `base`, `profiles` and `profile`.
@@ -50,14 +51,15 @@ def _changed(data: dict[str, Any], changes: Sequence[tuple[list[str], Any]]) -> 
 
 
 def _profile(profiles: Any, name: str, path: str | Path) -> Mapping[str, Any]:
-    named = {} if profiles is None else profiles
-    if not isinstance(named, Mapping):
-        raise ConfigError(f"{path}: `profiles` holds {named!r}, not a mapping of names to settings")
+    given = {} if profiles is None else profiles
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{path}: `profiles` holds {given!r}, not a mapping of names to settings")
+    named = {key: value for key, value in given.items() if value is not None}
     if name not in named:
         raise ConfigError(
             f"{path} has no profile {name!r}{nearest(name, named)} (it has: {', '.join(map(str, named)) or 'none'})"
         )
-    settings = {} if named[name] is None else named[name]
+    settings = named[name]
     if not isinstance(settings, Mapping):
         raise ConfigError(f"{path}: the profile {name!r} holds {settings!r}, not a mapping of settings")
     return settings

@@ -49,7 +49,8 @@ class InputConfig(BaseConfig):
         prefetch_mb: bound of their memory, in MiB; one batch may always wait.
         max_damaged: samples that can't be used (undecodable, without label, cut off, of a wrong class) to go on without
             before the run stops; 0 stops at the first. In training the next usable sample takes the place of each;
-            evaluation leaves it out. Each is listed in `damaged.jsonl` in the run folder.
+            evaluation leaves it out. Each is listed in `damaged.jsonl` in the run folder. Of several processes each
+            counts what it reads itself.
     """
 
     size: PositiveInt

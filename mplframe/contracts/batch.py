@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -60,6 +60,23 @@ class Samples:
             raise ValueError(f"{len(self)} samples can't be split into {parts} equal parts")
         size = len(self) // parts
         return [self.map(lambda tensor, at=i * size: tensor[at : at + size]) for i in range(parts)]  # type: ignore[misc]
+
+    @staticmethod
+    def joined(parts: Sequence[Samples]) -> Samples:
+        """The samples of all parts, one after the other: what `split` took apart."""
+        if len(parts) == 1:
+            return parts[0]
+        return Samples(
+            torch.cat([part.weak for part in parts]),
+            _known([part.strong for part in parts]),
+            _known([part.labels for part in parts]),
+            _known([part.targets for part in parts]),
+        )
+
+
+def _known(parts: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+    known = [part for part in parts if part is not None]
+    return torch.cat(known) if known else None
 
 
 @dataclass(frozen=True)

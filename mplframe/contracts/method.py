@@ -43,6 +43,11 @@ class Streams:
     size: int | None = None
     augmented: frozenset[Literal["labeled", "unlabeled"]] = frozenset({"labeled", "unlabeled"})
 
+    def shared_by(self, processes: int) -> Streams:
+        """As so many processes are fed: where nothing looks at labeled samples, each has one in every micro-batch."""
+        looked_at = any(view.startswith("labeled") for view in self.views)
+        return self if looked_at else replace(self, labeled=self.accumulate * processes)
+
 
 @dataclass(frozen=True)
 class Pass:

@@ -22,7 +22,7 @@ class Stream:
     """The endless training input made of one split.
 
     Which samples a step has, and what happens to them, depends on the seed, the name and the step alone; ranks take
-    equal runs of rows of the same global batch.
+    equal runs of rows of each micro-batch of the same global batch.
 
     Args:
         split: where samples come from.
@@ -41,7 +41,9 @@ class Stream:
             the middle of their videos.
         clip: take a clip of this form of each video, from a place of its own; its `positions` don't matter.
         rank: of this process.
-        world: number of processes; must divide `batch`.
+        world: number of processes.
+        parts: micro-batches of a batch. Processes share each of them, so that it has the samples that it has in one
+            process: batch norms see them. `world` times `parts` must divide `batch`.
     """
 
     def __init__(
@@ -62,14 +64,17 @@ class Stream:
         clip: Clips | None = None,
         rank: int = 0,
         world: int = 1,
+        parts: int = 1,
     ) -> None:
-        if batch % world:
-            raise ValueError(f"a batch of {batch} can't be shared by {world} processes; choose a multiple")
+        if batch % (world * parts):
+            raise ValueError(
+                f"a batch of {batch} in {parts} micro-batches can't be shared by {world} processes; choose a multiple"
+            )
         self._split, self._name, self._seed, self._batch = split, name, seed, batch
         self._size, self._channels, self._fit = size, channels, fit
         self._weak, self._strong, self._want_strong = weak, strong, want_strong
         self._eval_crop, self._still, self._clip = eval_crop, still, clip
-        self._start, self._stop = rank * batch // world, (rank + 1) * batch // world
+        self._shares = _shares(batch, rank, world, parts)
         self._order = Order(split.group_sizes, seed, name)
         self._announced: tuple[int, int] | None = None
 
@@ -82,7 +87,7 @@ class Stream:
         """What this rank's samples of a step take."""
         views = 2 if self._want_strong else 1
         frames = 1 if self._clip is None else self._clip.frames
-        return (self._stop - self._start) * (views * frames * self._channels * self._size**2 + 8)
+        return sum(map(len, self._shares)) * (views * frames * self._channels * self._size**2 + 8)
 
     def samples(self, step: int) -> Samples:
         """This rank's samples of global step `step`: uint8 [n, channels, size, size] views, or [n, frames, channels,
@@ -91,14 +96,16 @@ class Stream:
         Raises:
             DataError: a sample is damaged or has the wrong size.
         """
-        # Augmentations may mix rows 2i and 2i + 1, so whole pairs are made even where ranks meet inside one.
-        start, stop = self._start - self._start % 2, min(self._batch, self._stop + self._stop % 2)
+        self._announce(step * self._batch)
+        return Samples.joined([self._share(step, share) for share in self._shares])
+
+    def _share(self, step: int, share: range) -> Samples:
+        # Augmentations may mix rows 2i and 2i + 1, so whole pairs are made even where shares meet inside one.
+        rows = slice(share.start - share.start % 2, min(self._batch, share.stop + share.stop % 2))
         at = step * self._batch
-        self._announce(at)
-        rows = slice(start, stop)
-        read = self._read(self._order.take(at + start, at + stop).tolist(), step, rows)
+        read = self._read(self._order.take(at + rows.start, at + rows.stop).tolist(), step, rows)
         rng = generator(self._seed, self._name, "augmentation", step)
-        mine = slice(self._start - start, self._stop - start)
+        mine = slice(share.start - rows.start, share.stop - rows.start)
         fitted = self._fitted(read, rng, rows)
         weak = self._augmented(fitted, self._weak, rng, rows)[mine]
         strong = None
@@ -141,6 +148,14 @@ class Stream:
         return augment(images, augmentations, draws)
 
 
+def _shares(batch: int, rank: int, world: int, parts: int) -> list[range]:
+    """The rows of a batch that a process has; one by itself has all of them, whatever they are cut into."""
+    parts = parts if world > 1 else 1
+    size = batch // (world * parts)
+    starts = [(part * world + rank) * size for part in range(parts)]
+    return [range(start, start + size) for start in starts]
+
+
 def _images(samples: list[Sample]) -> list[Sample]:
     """These samples.
 
@@ -169,8 +184,10 @@ def evaluation_batches(
     workers: int = 0,
     numbers: range | None = None,
     clips: Clips | None = None,
+    rank: int = 0,
+    world: int = 1,
 ) -> Iterator[EvaluationBatch]:
-    """All samples of a split once, or those of a range, in order.
+    """All samples of a split once, or those of a range, in order; of `world` processes each has every `world`-th batch.
 
     A batch is smaller where `batch_size` doesn't divide their number, or damaged samples are left out. `workers`
     threads work ahead. Of videos it has `batch_size` of the `clips` in all, but at least one video's.
@@ -196,5 +213,5 @@ def evaluation_batches(
             images = images.unflatten(1, (len(clips.positions), clips.frames))  # type: ignore[no-untyped-call]
         return EvaluationBatch(images, labels, [sample.key for sample in samples], [number for number, _ in found])
 
-    made = ordered(make, range(0, len(wanted), together), workers=workers, prefetch=2)
+    made = ordered(make, range(rank * together, len(wanted), world * together), workers=workers, prefetch=2)
     return (batch for batch in made if batch is not None)

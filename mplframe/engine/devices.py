@@ -20,7 +20,7 @@ class Device:
 
     Attributes:
         name: as `mplframe plan --device` takes it.
-        memory: bytes. Vendors write GB for what is closer to GiB.
+        memory: bytes. Vendors write GB for what is closer to GiB; GDDR6 keeps a sixteenth for error correction.
         fp32: dense peak, FLOP/s; None where the vendor gives none.
         tf32: likewise, of float32 in tensor cores' shorter format, which torch takes for convolutions.
         bf16: likewise.
@@ -64,7 +64,9 @@ def _tpu(name: str, memory: int, bf16: float, source: str) -> Device:
 
 _H100 = "NVIDIA H100 data sheet, SXM; tensor cores at half of its figures, which are with sparsity"
 _A100 = "NVIDIA A100 data sheet, SXM, dense"
-_TPU = "Google Cloud TPU documentation, system architecture"
+_TPU = "Google Cloud TPU documentation, system architecture of TPU"
+_TPUV2 = "Jouppi et al., A Domain-Specific Supercomputer for Training Deep Neural Networks, 2020"
+_ECC = "memory less error correction, as nvidia-smi shows it"
 DEVICES = {
     device.name: device
     for device in (
@@ -72,15 +74,15 @@ DEVICES = {
         _gpu("h200", 141, 67.0, 494.5, 989.5, _H100.replace("H100", "H200")),
         _gpu("a100-80", 80, 19.5, 156.0, 312.0, _A100),
         _gpu("a100-40", 40, 19.5, 156.0, 312.0, _A100),
-        _gpu("l4", 24, 30.3, 60.0, 121.0, "NVIDIA L4 data sheet; tensor cores at half of its figures (sparsity)"),
+        _gpu("l4", 22, 30.3, 60.0, 121.0, f"NVIDIA L4 data sheet; tensor cores at half its figures (sparsity); {_ECC}"),
         _gpu("rtx4090", 24, 82.6, 82.6, 165.2, "NVIDIA Ada GPU architecture white paper, appendix A, dense"),
         _gpu("v100-32", 32, 15.7, None, None, "NVIDIA V100 data sheet, SXM2; it has neither TF32 nor BF16"),
-        _gpu("t4", 16, 8.1, None, None, "NVIDIA T4 data sheet; it has neither TF32 nor BF16"),
-        _tpu("tpu-v2-core", 8, 22.5, f"{_TPU}, v2: a chip of two cores has 16 GiB and 45 TFLOPS"),
-        _tpu("tpu-v3-core", 16, 61.5, f"{_TPU}, v3: a chip of two cores has 32 GiB and 123 TFLOPS"),
-        _tpu("tpu-v4", 32, 275.0, f"{_TPU}, v4, a chip"),
-        _tpu("tpu-v5e", 16, 197.0, f"{_TPU}, v5e, a chip"),
-        _tpu("tpu-v5p", 95, 459.0, f"{_TPU}, v5p, a chip"),
+        _gpu("t4", 15, 8.1, None, None, f"NVIDIA T4 data sheet; it has neither TF32 nor BF16; {_ECC}"),
+        _tpu("tpu-v2-core", 8, 23.0, f"{_TPUV2}: a chip of two cores has 16 GiB and 46 TFLOPS"),
+        _tpu("tpu-v3-core", 16, 61.5, f"{_TPU} v3: a chip of two cores has 32 GiB and 123 TFLOPS"),
+        _tpu("tpu-v4", 32, 275.0, f"{_TPU} v4, a chip"),
+        _tpu("tpu-v5e", 16, 197.0, f"{_TPU} v5e, a chip"),
+        _tpu("tpu-v5p", 95, 459.0, f"{_TPU} v5p, a chip"),
     )
 }
 

@@ -21,7 +21,7 @@ class Judge:
 
     Args:
         backend: where networks run.
-        batches: a fresh pass over the split, with images of a size, or of the run's own.
+        batches: a fresh pass over this process's share of the split, with images of a size, or of the run's own.
         evaluators: what is measured.
         classes: length of the logits.
         split: what records call it.
@@ -68,6 +68,20 @@ class Judge:
         return found
 
     def _outputs(self, network: nn.Module, size: int | None) -> Outputs:
+        own = self._own(network, size)
+        return own if self.backend.world == 1 else _of_all(own, self.backend)
+
+    def _own(self, network: nn.Module, size: int | None) -> Outputs:
         for batch in self.batches(size):
             logits = self.backend.host(predict(network, batch.images, self.backend))
             yield logits, batch.labels.to(logits.device)
+
+
+def _of_all(own: Outputs, backend: Backend) -> Outputs:
+    """What all processes give, who take batches in turn, on the host."""
+    while any(found := backend.gather(_on_host(next(own, None)))):
+        yield from (outputs for outputs in found if outputs is not None)
+
+
+def _on_host(outputs: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor] | None:
+    return None if outputs is None else (outputs[0].cpu(), outputs[1].cpu())

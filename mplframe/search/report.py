@@ -15,6 +15,7 @@ from mplframe.checkpoint.files import write_atomic
 from mplframe.config.load import overridden
 from mplframe.config.yaml12 import dump
 from mplframe.errors import UserError
+from mplframe.json_text import json_text
 from mplframe.report.sweep_plot import sweep_plot
 from mplframe.search.folder import SweepFolder
 from mplframe.search.study import open_study
@@ -52,7 +53,7 @@ def report(out: str | Path) -> dict[str, Any]:
         "importance": importance,
         "trials": trials,
     }
-    _write(folder.json, json.dumps(found, indent=2) + "\n")
+    _write(folder.json, json_text(found, indent=2) + "\n")
     _write(folder.csv, _rows(found))
     sweep_plot(found, search["ranges"], folder.plot)
     if chosen is not None:

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
@@ -111,7 +112,7 @@ class Trial:
             self.pruned = evaluated
         return self.pruned is not None
 
-    def _metric(self, found: dict[str, float]) -> float:
+    def _metric(self, found: Mapping[str, float | None]) -> float:
         """The metric of the main network.
 
         Raises:
@@ -120,9 +121,10 @@ class Trial:
         name = self.task.metric
         if name not in found:
             raise UserError(f"sweep.metric: no evaluator gives {name!r} (they give: {', '.join(found)})")
-        if not math.isfinite(found[name]):
-            raise UserError(f"{name} is {found[name]}")
-        return found[name]
+        value = found[name]
+        if value is None or not math.isfinite(value):
+            raise UserError(f"{name} is {value}")
+        return value
 
 
 def _summary(folder: RunFolder) -> dict[str, Any] | None:

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any, Literal, final
 
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.tracker import Record, Tracker
 from mplframe.errors import writing
+from mplframe.json_text import json_text
 
 FILE = "metrics.jsonl"
 
 
 def flat(record: Record) -> dict[str, Any]:
-    """The record as one object: its metrics beside where they belong, what differs from run to run under `timing`.
-
-    JSON has no infinity and no NaN: a metric that isn't finite is null.
-    """
+    """The record as one object: its metrics beside where they belong, what differs from run to run under `timing`."""
     where = {"step": record.step, "total": record.total, "stage": record.stage, "split": record.split}
-    values = {name: value if math.isfinite(value) else None for name, value in record.values.items()}
-    return {**where, **values, "timing": dict(record.timing)}
+    return {**where, **record.values, "timing": dict(record.timing)}
 
 
 @final
@@ -47,7 +43,7 @@ class JsonLines(Tracker):
 
     def log(self, record: Record) -> None:
         assert self._path is not None
-        line = json.dumps(flat(record), allow_nan=False)
+        line = json_text(flat(record))
         # Opened for each record: a file that stays open would fail once more where it is closed.
         with writing(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")

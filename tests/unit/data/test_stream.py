@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,22 +40,21 @@ def same(ours: Samples, theirs: Samples) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)  # type: ignore[arg-type]
 
 
-def joined(parts: Sequence[Samples]) -> Samples:
-    return Samples(*(torch.cat([getattr(part, name) for part in parts]) for name in ("weak", "strong", "labels")))
-
-
 @settings(max_examples=25, deadline=None)
 @given(
-    st.sampled_from([(12, 1), (12, 2), (12, 3), (12, 4), (12, 12), (9, 3), (7, 7)]),
+    st.sampled_from([(12, 1, 1), (12, 1, 3), (12, 2, 1), (12, 3, 2), (12, 2, 3), (12, 12, 1), (9, 3, 1), (9, 3, 3)]),
     st.integers(0, 40),
     st.sampled_from(["exact", "random_resized_crop"]),
 )
-def test_ranks_share_the_same_global_batch(shape: tuple[int, int], step: int, fit: str) -> None:
-    batch, world = shape
+def test_ranks_share_every_micro_batch_of_the_same_global_batch(
+    shape: tuple[int, int, int], step: int, fit: str
+) -> None:
+    batch, world, parts = shape
     whole = stream(batch=batch, fit=fit).samples(step)
-    parts = [stream(batch=batch, fit=fit, rank=rank, world=world).samples(step) for rank in range(world)]
-    assert {len(part) for part in parts} == {batch // world}
-    assert same(whole, joined(parts))
+    shares = [stream(batch=batch, fit=fit, rank=rank, world=world, parts=parts).samples(step) for rank in range(world)]
+    assert {len(share) for share in shares} == {batch // world}
+    ranks = [share.split(parts) for share in shares]
+    assert same(whole, Samples.joined([rank[part] for part in range(parts) for rank in ranks]))
 
 
 def test_a_step_is_the_same_after_a_restart_and_differs_from_others() -> None:
@@ -105,8 +103,9 @@ def test_a_batch_larger_than_the_split() -> None:
 
 
 def test_a_batch_that_processes_cannot_share() -> None:
-    with pytest.raises(ValueError, match="12 can't be shared by 5"):
-        stream(world=5)
+    for shape in ({"world": 5}, {"world": 3, "parts": 8}):
+        with pytest.raises(ValueError, match=r"a batch of 12 in . micro-batches can't be shared by . processes"):
+            stream(**shape)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -120,6 +119,13 @@ def test_evaluation_sees_everything_once_in_order(workers: int) -> None:
     assert [number for batch in batches for number in batch.numbers] == list(range(37))
     everything = torch.cat([batch.images for batch in batches]).numpy().transpose(0, 2, 3, 1)
     np.testing.assert_array_equal(everything, np.stack(SPLIT.images))
+
+
+def test_processes_take_batches_of_evaluation_in_turn() -> None:
+    settings: dict[str, Any] = {"batch_size": 10, "size": 8, "channels": 3, "fit": "exact", "eval_crop": 0.9}
+    shares = [[b.numbers for b in evaluation_batches(SPLIT, **settings, rank=rank, world=3)] for rank in range(3)]
+    everything = [list(range(start, min(start + 10, 37))) for start in (0, 10, 20, 30)]
+    assert shares == [everything[0::3], everything[1::3], everything[2::3]]
 
 
 def test_evaluation_scales_where_training_crops() -> None:
