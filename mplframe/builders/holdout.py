@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from mplframe.contracts.batch import UNKNOWN
 from mplframe.contracts.data import Split
 from mplframe.data.chosen import ChosenSplit
-from mplframe.data.damaged import usable
 from mplframe.data.partition import Amount, hold_out_of
 from mplframe.data.splits import rest
 
-CHUNK = 256
-"""Samples that are read at once for their labels."""
+CHUNK = 4096
+"""Samples whose labels are read at once."""
 
 
 def hold_out(labeled: Split, readable: Split, amount: Amount) -> tuple[Split, Split]:
@@ -26,15 +24,8 @@ def hold_out(labeled: Split, readable: Split, amount: Amount) -> tuple[Split, Sp
     Raises:
         DataError: a class has too few samples, or more samples are damaged than may be.
     """
-    held_out = hold_out_of(_labels(readable), amount, "stratified", seed=0)
+    labels = np.concatenate(
+        [readable.labels(range(start, min(start + CHUNK, len(readable)))) for start in range(0, len(readable), CHUNK)]
+    )
+    held_out = hold_out_of(labels, amount, "stratified", seed=0)
     return ChosenSplit(labeled, rest(len(labeled), held_out)), ChosenSplit(labeled, held_out)
-
-
-def _labels(split: Split) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """[N] class indices, `UNKNOWN` for samples that can't be used."""
-    small = split.scaled(1)
-    labels = np.full(len(split), UNKNOWN, np.int64)
-    for start in range(0, len(split), CHUNK):
-        for number, sample in usable(small, range(start, min(start + CHUNK, len(split)))):
-            labels[number] = sample.label
-    return labels

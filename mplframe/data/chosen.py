@@ -46,6 +46,9 @@ class ChosenSplit(Split):
     def key(self, index: int) -> str:
         return self._split.key(int(self._numbers[index]))
 
+    def labels(self, indices: Sequence[int]) -> list[int]:
+        return self._split.labels(self._numbers[list(indices)].tolist())
+
     def tags(self, indices: Sequence[int]) -> list[tuple[int, ...]] | None:
         return self._split.tags(self._numbers[list(indices)].tolist())
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import final
 
+from mplframe.contracts.batch import UNKNOWN
 from mplframe.contracts.data import Clips, Damage, Media, Sample, Split
 from mplframe.errors import DamageError, DataError, writing
 
@@ -127,6 +128,20 @@ class TolerantSplit(Split):
     def key(self, index: int) -> str:
         return self._split.key(index)
 
+    def labels(self, indices: Sequence[int]) -> list[int]:
+        """As of the split; a sample whose label can't be read counts as damaged, and has none."""
+        try:
+            return self._split.labels(indices)
+        except DamageError:
+            return [self._label_of(index) for index in indices]
+
+    def _label_of(self, index: int) -> int:
+        try:
+            return self._split.labels([index])[0]
+        except DamageError as error:
+            self._note(index, error)
+            return UNKNOWN
+
     def tags(self, indices: Sequence[int]) -> list[tuple[int, ...]] | None:
         """As of the split; a sample whose tags can't be read counts as damaged, and has none."""
         try:
@@ -138,7 +153,7 @@ class TolerantSplit(Split):
         try:
             found = self._split.tags([index])
         except DamageError as error:
-            self._damaged.add(self._name, Damage(self._split.key(index), "", str(error)))
+            self._note(index, error)
             return ()
         assert found is not None, "some of the split has tags"
         return found[0]
@@ -189,8 +204,11 @@ class TolerantSplit(Split):
         try:
             return _read(self._split, [index], None if clips is None else [clips])[0]
         except DamageError as error:
-            self._damaged.add(self._name, Damage(self._split.key(index), "", str(error)))
+            self._note(index, error)
             return None
+
+    def _note(self, index: int, error: DamageError) -> None:
+        self._damaged.add(self._name, Damage(self._split.key(index), "", str(error)))
 
 
 def _each(indices: Sequence[int], clips: Sequence[Clips] | None) -> Iterator[tuple[int, Clips | None]]:

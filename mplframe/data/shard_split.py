@@ -165,17 +165,39 @@ class ShardSplit(Split):
             return None
 
         def visit(owner: int, places: Numbers) -> list[tuple[int, ...]]:
-            shard, layout = self._shards[owner], self._layout(owner)
+            layout = self._layout(owner)
             members = layout.index.best(("json",))[layout.samples[places]]
-            known = members[members >= 0]
-            spans = zip(layout.index.offset[known].tolist(), layout.index.length[known].tolist(), strict=True)
-            contents = iter(self._access.of(shard).read(shard, list(spans)))
+            contents = self._contents(owner, members)
             return [
-                rule.classes_of(next(contents) if member >= 0 else b"", f"sample {key!r} in {shard.url}")
-                for key, member in zip(layout.keys(places), members.tolist(), strict=True)
+                rule.classes_of(found or b"", name)
+                for found, name in zip(contents, self._names(owner, places), strict=True)
             ]
 
         return self._by_shard(indices, visit)
+
+    def labels(self, indices: Sequence[int]) -> list[int]:
+        """The labels of these samples; only the members that hold them are read."""
+
+        def visit(owner: int, places: Numbers) -> list[int]:
+            layout = self._layout(owner)
+            members = layout.label[places]
+            kinds = [layout.index.extensions[kind] for kind in layout.index.extension[members].tolist()]
+            contents = self._contents(owner, members)
+            found = (None if held is None else (kind, held) for kind, held in zip(kinds, contents, strict=True))
+            return [self._label(held, name)[0] for held, name in zip(found, self._names(owner, places), strict=True)]
+
+        return self._by_shard(indices, visit)
+
+    def _contents(self, owner: int, members: Numbers) -> list[memoryview | None]:
+        """What members of a shard hold; None for -1."""
+        shard, index, known = self._shards[owner], self._layout(owner).index, members[members >= 0]
+        spans = zip(index.offset[known].tolist(), index.length[known].tolist(), strict=True)
+        contents = iter(self._access.of(shard).read(shard, list(spans)))
+        return [next(contents) if member >= 0 else None for member in members.tolist()]
+
+    def _names(self, owner: int, places: Numbers) -> list[str]:
+        """What errors call samples of a shard."""
+        return [_name(key, self._shards[owner].url) for key in self._layout(owner).keys(places)]
 
     def _by_shard(self, indices: Sequence[int], visit: Callable[[int, Numbers], list[Found]]) -> list[Found]:
         """What `visit` finds for the samples of each shard, by its number and their places in it; in the order of
@@ -217,22 +239,22 @@ class ShardSplit(Split):
         ]
 
     def _decoded(self, encoded: Encoded) -> Sample:
-        name = f"sample {encoded.key!r} in {encoded.url}"
-        label, target = self._label(encoded, name)
+        name = _name(encoded.key, encoded.url)
+        label, target = self._label(encoded.label, name)
         return Sample(encoded.key, decode_file(encoded.extension, encoded.image, name, self._shorter), label, target)
 
     def _clips(self, encoded: Encoded, clips: Clips) -> Sample:
-        name = f"sample {encoded.key!r} in {encoded.url}"
+        name = _name(encoded.key, encoded.url)
         if encoded.extension not in VIDEO_EXTENSIONS:
             raise DamageError(
                 f"{name}: it is an image and input.clip asks for clips of videos; remove it, or unset that"
             )
-        label, target = self._label(encoded, name)
+        label, target = self._label(encoded.label, name)
         return Sample(encoded.key, decode_clips(encoded.image, name, clips), label, target)
 
-    def _label(self, encoded: Encoded, name: str) -> tuple[int, npt.NDArray[np.float32] | None]:
+    def _label(self, held: tuple[str, memoryview] | None, name: str) -> tuple[int, npt.NDArray[np.float32] | None]:
         """The label of a sample, and what was assigned to it."""
-        rule, (extension, content) = self._labels, encoded.label or ("", b"")
+        rule, (extension, content) = self._labels, held or ("", b"")
         if extension == ASSIGNED:
             return read_assigned(bytes(content), name, rule.classes)
         label = parse_label(extension, bytes(content), name, rule.key) if extension else None
@@ -249,3 +271,8 @@ class ShardSplit(Split):
                 f"samples and has {len(layout):,} now; start again"
             )
         return layout
+
+
+def _name(key: str, url: str) -> str:
+    """What errors call a sample."""
+    return f"sample {key!r} in {url}"

@@ -74,6 +74,8 @@ def _check_reading(name: str, split: Split, again: Split, classes: int) -> None:
     _check_equal(name, "read backwards and twice", samples[::-1] * 2, split.read(numbers[::-1] * 2))
     _check_equal(name, "from a second source", samples, again.read(numbers))
     assert split.read([]) == [], f"{name}: reading no samples gives some"
+    labels = list(split.labels(numbers[::-1]))
+    assert labels == [sample.label for sample in samples[::-1]], f"{name}: labels by themselves aren't those of samples"
     with ThreadPoolExecutor(THREADS) as pool:
         parts = list(pool.map(split.read, [numbers[i::THREADS] for i in range(THREADS)]))
     for i, part in enumerate(parts):

@@ -31,6 +31,13 @@ class Numbers(Split):
         return [self.change(Sample(f"s{i}", np.full((4, 4, 1), i, np.uint8), i)) for i in indices]
 
 
+class OtherLabels(Numbers):
+    """Gives labels of its own where they are asked for alone."""
+
+    def labels(self, indices: Sequence[int]) -> list[int]:
+        return [0 for _ in indices]
+
+
 class Source(DatasetSource):
     Config = Config
 
@@ -42,7 +49,8 @@ class Source(DatasetSource):
         return self.more.get("classes", [str(i) for i in range(10)])
 
     def split(self, name: str) -> Split | None:
-        return None if name == self.more.get("missing") else Numbers(self.change, self.more.get("sizes", (6, 4)))
+        kind = self.more.get("kind", Numbers)
+        return None if name == self.more.get("missing") else kind(self.change, self.more.get("sizes", (6, 4)))
 
     def fingerprint(self) -> Mapping[str, Any]:
         return {"id": id(self)} if self.more.get("unstable") else {}
@@ -53,6 +61,7 @@ DATASETS = {
     "no channels": (lambda: Source(lambda s: replace(s, image=s.image[..., 0])), r"is neither \[H, W, channels\] nor"),
     "label out of range": (lambda: Source(lambda s: replace(s, label=s.label + 1)), "label 10 isn't in"),
     "unknown label": (lambda: Source(lambda s: replace(s, label=-1)), "labeled, .* isn't in 0"),
+    "other labels": (lambda: Source(kind=OtherLabels), "labels by themselves"),
     "shared keys": (lambda: Source(lambda s: replace(s, key="same")), "share a key"),
     "random pixels": (
         lambda: Source(lambda s: replace(s, image=np.random.default_rng().integers(0, 256, (4, 4, 1), dtype=np.uint8))),

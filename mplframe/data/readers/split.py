@@ -37,19 +37,26 @@ class ReaderSplit(Split):
     def read(self, indices: Sequence[int]) -> list[Sample]:
         return [self._sample(self._reader.read(index)) for index in indices]
 
+    def labels(self, indices: Sequence[int]) -> list[int]:
+        return [_label(self._reader.read(index)) for index in indices]
+
     def read_clips(self, indices: Sequence[int], clips: Sequence[Clips]) -> list[Sample]:
         return [self._clips(self._reader.read(index), wanted) for index, wanted in zip(indices, clips, strict=True)]
 
     def _sample(self, record: Record) -> Sample:
         payload = record.payload
         image = decode_file(record.extension, payload, _name(record)) if isinstance(payload, bytes) else payload
-        return Sample(record.key, image, UNKNOWN if record.label is None else record.label)
+        return Sample(record.key, image, _label(record))
 
     def _clips(self, record: Record, clips: Clips) -> Sample:
         if record.extension not in VIDEO_EXTENSIONS or not isinstance(record.payload, bytes):
             raise DamageError(f"{_name(record)}: it is an image, and clips of videos are asked for")
         frames = decode_clips(record.payload, _name(record), clips)
-        return Sample(record.key, frames, UNKNOWN if record.label is None else record.label)
+        return Sample(record.key, frames, _label(record))
+
+
+def _label(record: Record) -> int:
+    return UNKNOWN if record.label is None else record.label
 
 
 def _name(record: Record) -> str:

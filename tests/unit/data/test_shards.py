@@ -11,12 +11,14 @@ import pytest
 import webdataset as wds
 from data_support import encoded, image, write_shards
 
+from mplframe.data.chosen import ChosenSplit
+from mplframe.data.damaged import Damaged, tolerant
 from mplframe.data.index import index_shard
 from mplframe.data.labels import class_names, parse_label
 from mplframe.data.memory import Memory
 from mplframe.data.shards import WebDataset
 from mplframe.data.sidecar import write_index
-from mplframe.errors import DataError, UserError
+from mplframe.errors import DamageError, DataError, UserError
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +54,21 @@ def test_samples_come_in_any_order_from_webdatasets_own_shards(tmp_path: Path) -
         assert (sample.key, sample.label) == (f"{number:03d}", number % 10)
         np.testing.assert_array_equal(sample.image, image(number))
     assert split.read([]) == []
+
+
+def test_labels_are_read_without_images(tmp_path: Path) -> None:
+    said: list[dict[str, Any]] = [{"cls": "3"}, {"json": {"label": 7}}, {"cls": "x"}, {"json": {"label": "2"}}]
+    url = one_shard(tmp_path, *({"png": b"no image", **label} for label in said))
+    split = dataset(labeled=url).split("labeled")
+    assert split is not None
+    assert split.labels([3, 0, 1]) == [2, 3, 7]
+    with pytest.raises(DamageError, match=r"sample 'k2' in .*one\.tar: its \.cls holds b'x'"):
+        split.labels([0, 2])
+    damaged = Damaged(1)
+    going_on = tolerant(split, "labeled", damaged)
+    assert going_on.labels([0, 1, 2, 3]) == [3, 7, -1, 2]
+    assert damaged.counts == {"labeled": 1}
+    assert ChosenSplit(going_on, np.array([1, 3])).labels([1, 0]) == [2, 7]
 
 
 @pytest.mark.parametrize("memory_mb", [0, 1])
