@@ -11,6 +11,7 @@ from typing import Any
 from mplframe.api.configs import components
 from mplframe.builders import build_run, open_dataset
 from mplframe.config.run import RunConfig
+from mplframe.data.assigned_member import ANY_CLASS
 from mplframe.data.contact_sheet import contact_sheet
 from mplframe.data.indexing import index_shards
 from mplframe.data.inspection import SplitInspection
@@ -213,6 +214,9 @@ def data_inspect(
         limit: samples of each split that are looked at; None for all.
         sheet: a PNG to draw some samples to.
         installed: what names may refer to.
+
+    Returns:
+        Plain JSON values. `classes` is empty where nothing says which there are; labels are numbers then.
     """
     source, config = open_dataset(target, overrides, installed or components())
     found = inspect_dataset(source, limit, config=config)
@@ -222,17 +226,19 @@ def data_inspect(
         if split is None:
             raise UserError(f"{target}: no split can be read, so there is nothing to draw: {found.problems[0].reason}")
         contact_sheet(split, found.classes, sheet)
+    known = len(found.classes) != ANY_CLASS
     return {
-        "classes": list(found.classes),
-        "splits": {name: _split_facts(split) for name, split in found.splits.items()},
+        "classes": list(found.classes) if known else [],
+        "splits": {name: _split_facts(split, known) for name, split in found.splits.items()},
         "problems": [asdict(problem) for problem in found.problems],
     }
 
 
-def _split_facts(split: SplitInspection) -> dict[str, Any]:
+def _split_facts(split: SplitInspection, classes_known: bool) -> dict[str, Any]:
     # JSON has no keys of numbers.
     sizes = [{"shape": list(shape), "samples": count} for shape, count in split.image_sizes.items()]
-    return {**asdict(split), "image_sizes": sizes}
+    counts = {name: count for name, count in split.class_counts.items() if count or classes_known}
+    return {**asdict(split), "image_sizes": sizes, "class_counts": counts}
 
 
 def data_verify(

@@ -22,7 +22,8 @@ OPTIONAL = (
     ("adlfs", "az:// URLs", "mplframe[azure]"),
     ("aiohttp", "http:// and https:// URLs", "mplframe[http]"),
     ("huggingface_hub", "hf:// URLs", "huggingface_hub"),
-    ("faiss-cpu", "approximate neighbours in `duplicates`", "mplframe[dedup]"),
+    ("faiss-cpu", "large scores in `duplicates`", "mplframe[dedup]"),
+    ("av", "videos", "mplframe[video]"),
     ("optuna", "`sweep`", "mplframe[sweep]"),
 )
 """Distribution, what it is for, and what to give to `pip install`."""

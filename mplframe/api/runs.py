@@ -105,7 +105,7 @@ def _train(live: Run, folder: RunFolder, store: CheckpointStore, checkpoint: Map
 
 def _end(live: Run, folder: RunFolder, progress: Progress) -> dict[str, Any]:
     summary = _summary(live, progress.results, progress.seconds, progress.images)
-    if folder.metrics.exists():
+    if folder.metrics.exists() and folder.metrics.stat().st_size:  # a finished run that goes on logs nothing
         learning_curves(folder.metrics, folder.curves)
     folder.write_json(folder.summary, summary)
     return summary

@@ -19,7 +19,6 @@ from mplframe.errors import MplframeError, UserError
 
 app = typer.Typer(
     name="mplframe",
-    help="Teacher/student semi-supervised learning: Meta Pseudo Labels and its relatives.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -35,6 +34,23 @@ app.command(epilog="Example: mplframe transfer runs/student birds/")(transfer)
 app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
 app.add_typer(plugins_app, name="plugins")
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"mplframe {version('mplframe')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version and exit.")
+    ] = False,
+) -> None:
+    """Teacher/student semi-supervised learning: Meta Pseudo Labels and its relatives."""
 
 
 @app.command(epilog="Example: mplframe run examples/quickstart.yaml --out runs/first --set method.steps=500")
@@ -144,7 +160,7 @@ def config_show(
 def config_validate(
     config: ConfigArgument, overrides: SetOption = None, profile: ProfileOption = None, as_json: JsonOption = False
 ) -> None:
-    """Check a configuration; exit code 2 and every problem with its path if it isn't valid."""
+    """Check each setting; exit code 2 and every problem with its path. `plan` also checks that they go together."""
     from mplframe import api
 
     api.load(config, overrides=overrides or [], profile=profile)

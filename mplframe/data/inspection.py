@@ -95,7 +95,7 @@ def inspect(source: DatasetSource, limit: int | None = 2_000, *, config: Compone
     Args:
         source: the data set.
         limit: samples that are read of each split; None reads all.
-        config: of the data set; shards that it names are measured.
+        config: of the data set; shards that it names are measured, and splits that it sets to null aren't asked for.
 
     Raises:
         UserError: `limit` is less than 1, or the class names can't be had.
@@ -106,6 +106,8 @@ def inspect(source: DatasetSource, limit: int | None = 2_000, *, config: Compone
     splits: dict[SplitName, SplitInspection] = {}
     problems: list[Problem] = []
     for name in SPLITS:
+        if getattr(config, name, name) is None:
+            continue
         try:
             split = source.split(name)
             if split is not None:

@@ -68,7 +68,8 @@ def dataset_table(found: Mapping[str, Any]) -> RenderableType:
             f"{many} ({counts[many]})",
         )
     problems = [f"{problem['split']}: {problem['reason']}" for problem in found["problems"]]
-    return Group(table, f"{len(found['classes'])} classes", *problems, *_notes(found))
+    classes = f"{len(found['classes'])} classes" if found["classes"] else "nothing says which classes there are"
+    return Group(table, classes, *problems, *_notes(found))
 
 
 def _notes(found: Mapping[str, Any]) -> Iterator[str]:

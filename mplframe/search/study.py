@@ -176,7 +176,7 @@ def open_study(path: Path, direction: Literal["maximize", "minimize"] | None = N
         UserError: there is none.
     """
     if direction is None and not path.exists():
-        raise UserError(f"there is no sweep in {path.parent}: no {path.name}; give the folder of a sweep, or a config")
+        raise UserError(f"there is no sweep in {path.parent}: no {path.name}; give the folder of a sweep")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
     try:

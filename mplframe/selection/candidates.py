@@ -15,7 +15,10 @@ def check(config: SelectionConfig, form: ScoreFormat) -> None:
         ConfigError: they don't.
     """
     if config.top_p > form.top_p:
-        raise ConfigError(f"top_p is {config.top_p}, but the scores hold the {form.top_p} best classes of an image")
+        raise ConfigError(
+            f"top_p is {config.top_p}, but the scores hold the {form.top_p} best classes of an image; "
+            f"set at most {form.top_p}, or label again with `--top-p {config.top_p}`"
+        )
     if config.needs_tags and not form.tags:
         raise ConfigError(
             "candidates: tagged and shares: tags need scores with tags, and these have none; label with `--tags KEY`, "

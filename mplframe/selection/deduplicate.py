@@ -110,7 +110,7 @@ def _check(base: ScoreFolder, test: ScoreFolder) -> None:
     for name, folder in (("unlabeled", base), ("test", test)):
         if not folder.form.embedding:
             raise DataError(
-                f"the scores of the {name} images ({folder.folder.url}) hold no embeddings; label with them"
+                f"the scores of the {name} images ({folder.folder.url}) hold no embeddings; label with --embedding"
             )
     if not test.images:
         raise DataError(f"{test.folder.url} holds no test images to compare with")

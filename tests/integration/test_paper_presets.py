@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 import mplframe
+from mplframe.config.load import read
 from mplframe.config.run import RunConfig
 from mplframe.config.yaml12 import dump, parse
 from mplframe.data.pack import pack_folders, pack_source
 from mplframe.engine.cost import PlanCost
+from mplframe.errors import ConfigError
 
 from .conftest import Cli
 from .scripts import load_script
@@ -35,6 +37,7 @@ FULL_SIZES = {
     "mpl/table3_resnet50_mpl": [[25_557_032] * 2, [25_557_032]],
     "billion_scale/table2_resnet50": [[828_411_176], [25_557_032], [25_557_032]],
 }
+METHODS = ("supervised", "pseudo_label", "uda", "mpl", "reduced_mpl", "noisy_student", "billion_scale")
 SHARDS = {
     "mpl/table6_svhn_1k_pseudo_labels": "svhn_1k",
     "mpl_v1/table3_cifar10_4k": "cifar10_first4k",
@@ -107,6 +110,38 @@ class TestEvery:
             assert stage.steps == 2
             assert stage.images_per_step <= 36
             assert all(network.parameters < 12e6 for network in stage.networks)
+
+
+def settings(config: Any, key: str) -> Iterator[Any]:
+    """All numbers below a key of this name, at any depth."""
+    for name, value in config.items() if isinstance(config, dict) else enumerate(config):
+        if name == key and not isinstance(value, dict):
+            yield value
+        elif name == key:
+            yield from (number for number in value.values() if isinstance(number, int))
+        elif isinstance(value, dict | list):
+            yield from settings(value, key)
+
+
+def test_minis_are_of_fashion_mnist_and_small_throughout() -> None:
+    minis: dict[str, RunConfig] = {}
+    for path in filter(script.has_mini, PRESETS):
+        raw = read(path, profile="mini")
+        known = repr((raw["method"], raw["data"], raw["input"]))
+        if known not in minis:
+            minis[known] = mplframe.load(path, profile="mini")
+    assert {config.method.name for config in minis.values()} >= set(METHODS)
+    for config in minis.values():
+        assert (config.data.name, config.input.channels) == ("fashion_mnist", 1)
+        method = config.method.dump()
+        assert max(settings(method, "steps")) <= 600, config
+        assert max(settings(method, "batch")) <= 256, config
+
+
+@pytest.mark.parametrize("preset", ["mpl/table9_svhn_1k_mpl", "billion_scale/table6_semi_weakly_resnet50"])
+def test_what_fashion_mnist_has_nothing_for_has_no_mini(preset: str) -> None:
+    with pytest.raises(ConfigError, match="has no profile 'mini'"):
+        mplframe.load(script.PRESETS / f"{preset}.yaml", profile="mini")
 
 
 @pytest.mark.parametrize("path", [*PRESETS, *BASES], ids=name)

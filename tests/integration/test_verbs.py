@@ -102,6 +102,7 @@ def test_from_two_folders_to_predictions(cli: Cli, photos: Path, tmp_path: Path)
     )
     with (tmp_path / "rest.csv").open() as file:
         rows = list(csv.DictReader(file))
+    assert {row["key"] for row in rows} == {path.name for path in (photos / "rest").iterdir()}
     assert {row["class"] for row in rows} <= {"one", "two", "zero"}
     for row in rows:
         shares = [float(row[f"p_{name}"]) for name in ("one", "two", "zero")]

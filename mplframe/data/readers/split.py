@@ -15,7 +15,7 @@ from mplframe.errors import DamageError
 
 @final
 class ReaderSplit(Split):
-    """A reader's images or videos, decoded.
+    """A reader's images or videos, decoded; the key of a file is its path with the suffix: `a.jpg` isn't `a.png`.
 
     Args:
         reader: where they come from.
@@ -46,13 +46,13 @@ class ReaderSplit(Split):
     def _sample(self, record: Record) -> Sample:
         payload = record.payload
         image = decode_file(record.extension, payload, _name(record)) if isinstance(payload, bytes) else payload
-        return Sample(record.key, image, _label(record))
+        return Sample(_name(record), image, _label(record))
 
     def _clips(self, record: Record, clips: Clips) -> Sample:
         if record.extension not in VIDEO_EXTENSIONS or not isinstance(record.payload, bytes):
             raise DamageError(f"{_name(record)}: it is an image, and clips of videos are asked for")
         frames = decode_clips(record.payload, _name(record), clips)
-        return Sample(record.key, frames, _label(record))
+        return Sample(_name(record), frames, _label(record))
 
 
 def _label(record: Record) -> int:
@@ -60,4 +60,4 @@ def _label(record: Record) -> int:
 
 
 def _name(record: Record) -> str:
-    return f"{record.key}.{record.extension}"
+    return f"{record.key}.{record.extension}" if isinstance(record.payload, bytes) else record.key

@@ -88,7 +88,7 @@ def test_a_damaged_video_is_named_counted_and_left_out(folder: Path, tmp_path: P
     damaged.keep(tmp_path / "damaged.jsonl")
     split = tolerant(direct, "unlabeled", damaged)
     found = split.read_clips([1, 2], [CLIPS, Clips(2, 1, (0.5,))])
-    assert [sample.key for sample in found] == ["jump/b", "wave/2"]  # the next one stands in
+    assert [sample.key for sample in found] == ["jump/b.mkv", "wave/2.webm"]  # the next one stands in
     assert [len(sample.image) for sample in found] == [6, 2]
     assert [number for number, _ in usable(split, range(4), CLIPS)] == [0, 1, 3]
     assert damaged.counts == {"unlabeled": 1}
