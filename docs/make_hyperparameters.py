@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import mplframe
+from mplframe.config.load import read
 from mplframe.config.yaml12 import parse
+from mplframe.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
 PRESETS = ROOT / "examples" / "paper"
@@ -62,7 +64,8 @@ INTRO = """# The papers' numbers
 
 `examples/paper` has a preset for each result of the papers that can be had: run it with `mplframe run FILE`, see what
 it would take with `mplframe plan FILE`, and try it on a few images with `--profile smoke`. Its comments give
-the place of each number in the paper, or say that it has none.
+the place of each number in the paper, or say that it has none. `--profile mini` trains the recipe small, on
+Fashion-MNIST and a CPU in minutes: [in small](minis.md) says what becomes of it, and what it gives.
 
 The first part sets each number of the papers' tables of hyper-parameters beside the one that the preset carries once
 everything it builds on is resolved. The second lists the presets with the results of the papers.
@@ -184,7 +187,7 @@ def page() -> str:
     lines = [INTRO, "## Numbers\n"]
     for table in tables():
         lines += [f"### {table.title}\n", *comparison(table), ""]
-    lines += ["## Presets\n"]
+    lines += ["## Presets\n", f"Without a `mini` profile: {', '.join(without_mini())}.\n"]
     for folder, paper in FOLDERS.items():
         lines += [f"### {paper}\n", "| preset | what | result in the paper |", "|---|---|---|"]
         lines += [listing(path) for path in presets() if path.parent.name == folder] + [""]
@@ -213,6 +216,20 @@ def listing(path: Path) -> str:
     what = entry["title"].partition("), ")[2].rstrip(".")
     result = re.sub(r" \([^()]*\)$", "", entry["Expected"].rstrip("."))
     return f"| [{path.stem}]({link(path)}) | {what} | {result} |"
+
+
+def has_mini(path: Path) -> bool:
+    """Whether a preset has a form that trains on Fashion-MNIST."""
+    try:
+        read(path, profile="mini")
+    except ConfigError:
+        return False
+    return True
+
+
+def without_mini() -> Iterator[str]:
+    """Links to the presets that Fashion-MNIST has nothing for: those of videos, hashtags and networks of other runs."""
+    return (f"[{path.stem}]({link(path)})" for path in presets() if not has_mini(path))
 
 
 def link(path: Path) -> str:

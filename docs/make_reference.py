@@ -191,7 +191,7 @@ the default below. `mplframe config show FILE` prints a file with all defaults f
 - **Components** are chosen by name: `feedback: cosine`, or with settings `feedback: {name: cosine, epsilon: 1e-20}`.
   The kinds are the sections below. Plugins add names; `mplframe plugins list` shows all that are installed.
 - **`base: other.yaml`** at the top of a file lays it on another one, relative to it.
-- **`profiles:`** holds named changes; `--profile NAME` applies one.
+- **`profiles:`** holds named changes; `--profile NAME` applies one. `NAME: null` takes away one of the base file.
 - **`--set a.b=VALUE`** changes one setting; numbers index lists: `--set baselines.0.steps=100`.
 - Later wins: base, file, profile, `--set`. Mappings merge key by key; lists are replaced. A component whose `name`
   changes loses the settings of the one before.

@@ -15,6 +15,7 @@ from mplframe.api.datasets import (
     data_verify,
 )
 from mplframe.api.doctor import doctor
+from mplframe.api.exporting import export
 from mplframe.api.planning import plan
 from mplframe.api.runs import run
 from mplframe.api.selecting import duplicates, label, select
@@ -34,6 +35,7 @@ __all__ = [
     "doctor",
     "duplicates",
     "evaluate",
+    "export",
     "from_dict",
     "label",
     "load",

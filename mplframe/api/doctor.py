@@ -24,6 +24,7 @@ OPTIONAL = (
     ("huggingface_hub", "hf:// URLs", "huggingface_hub"),
     ("faiss-cpu", "large scores in `duplicates`", "mplframe[dedup]"),
     ("av", "videos", "mplframe[video]"),
+    ("onnxscript", "`export` to ONNX", "mplframe[onnx]"),
     ("optuna", "`sweep`", "mplframe[sweep]"),
 )
 """Distribution, what it is for, and what to give to `pip install`."""

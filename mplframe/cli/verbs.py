@@ -144,6 +144,22 @@ def predict(
     answer(summary, as_json, lambda: f"{summary['samples']} predictions by the {summary['role']} are in {out}")
 
 
+@app.command(epilog="Example: mplframe export runs/quickstart --out student.pt2")
+def export(
+    target: Annotated[Path, typer.Argument(metavar="RUN|CHECKPOINT", help="A run folder or one of its checkpoints.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A .pt2 (torch.export) or .onnx file.")],
+    checkpoint: Annotated[str, typer.Option(help="`last` (the newest) or `best`.", metavar="last|best")] = "last",
+    role: Annotated[str | None, typer.Option(help="Which network; by default the one that the run is for.")] = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a network that needs no mplframe: uint8 pixels in, logits out, any number of images at once."""
+    from mplframe import api
+
+    facts = api.export(target, out, checkpoint=checkpoint, role=role, overrides=overrides or [])
+    answer(facts, as_json, lambda: f"the {facts['role']} takes {facts['input']} pixels of an image; it is in {out}")
+
+
 @config_app.command("show", epilog="Example: mplframe config show examples/quickstart.yaml --set method.feedback=dot")
 def config_show(
     config: ConfigArgument, overrides: SetOption = None, profile: ProfileOption = None, as_json: JsonOption = False

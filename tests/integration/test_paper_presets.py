@@ -112,15 +112,13 @@ class TestEvery:
             assert all(network.parameters < 12e6 for network in stage.networks)
 
 
-def settings(config: Any, key: str) -> Iterator[Any]:
-    """All numbers below a key of this name, at any depth."""
+def numbers(config: Any, key: str) -> Iterator[int]:
+    """What stands at keys of this name, and below them, at any depth."""
     for name, value in config.items() if isinstance(config, dict) else enumerate(config):
-        if name == key and not isinstance(value, dict):
-            yield value
-        elif name == key:
-            yield from (number for number in value.values() if isinstance(number, int))
+        if name == key:
+            yield from (n for n in (value.values() if isinstance(value, dict) else [value]) if n is not None)
         elif isinstance(value, dict | list):
-            yield from settings(value, key)
+            yield from numbers(value, key)
 
 
 def test_minis_are_of_fashion_mnist_and_small_throughout() -> None:
@@ -134,8 +132,8 @@ def test_minis_are_of_fashion_mnist_and_small_throughout() -> None:
     for config in minis.values():
         assert (config.data.name, config.input.channels) == ("fashion_mnist", 1)
         method = config.method.dump()
-        assert max(settings(method, "steps")) <= 600, config
-        assert max(settings(method, "batch")) <= 256, config
+        assert max(numbers(method, "steps")) <= 600, config
+        assert max(numbers(method, "batch")) <= 256, config
 
 
 @pytest.mark.parametrize("preset", ["mpl/table9_svhn_1k_mpl", "billion_scale/table6_semi_weakly_resnet50"])

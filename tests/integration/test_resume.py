@@ -111,9 +111,7 @@ def test_the_written_config_runs_again_with_the_same_numbers(cli: Cli, tmp_path:
     assert metrics(undisturbed) == metrics(tmp_path / "again")
 
 
-def test_going_on_from_a_finished_run_trains_nothing(
-    cli: Cli, small: Path, undisturbed: Path, tmp_path: Path
-) -> None:
+def test_going_on_from_a_finished_run_trains_nothing(cli: Cli, small: Path, undisturbed: Path, tmp_path: Path) -> None:
     done = cli("run", small, "--out", "copy", "--resume", undisturbed, "--json")
     assert done.returncode == 0, done.stderr
     summary = json.loads((undisturbed / "summary.json").read_text())

@@ -180,6 +180,7 @@ def test_help_is_fast_and_imports_no_torch(command: list[str], environment: dict
         "plan",
         "eval",
         "predict",
+        "export",
         "config show",
         "config validate",
         "config schema",
