@@ -18,6 +18,7 @@ from mplframe.engine.compatible import restore
 from mplframe.engine.interrupt import Flag, Interrupted, polite_end
 from mplframe.engine.judge import Judge
 from mplframe.engine.meter import Meter
+from mplframe.engine.pace import Pace
 from mplframe.engine.progress import Progress
 from mplframe.errors import UserError
 
@@ -125,7 +126,7 @@ class Engine:
         self.meter = Meter(backend)
         self.flag = flag
         self._since = time.perf_counter()
-        self._window = (self._since, 0)
+        self._pace = Pace()
 
     def run(self, checkpoint: Mapping[str, Any] | None = None) -> Progress:
         """Run to the end, from a checkpoint where there is one.
@@ -163,10 +164,10 @@ class Engine:
             self._restore(live, checkpoint)
         else:
             self.progress.began_seconds, self.progress.began_images = self._seconds(), self.progress.images
-        self._window = (time.perf_counter(), self.progress.images)
+        self._pace.restart(self.progress.images)
         accumulate = stage.plan.streams.accumulate
         with closing(self.feed.batches(stage, self.progress.step)) as batches:  # type: ignore[type-var]
-            for batch in batches:
+            for batch in self._pace.waiting(batches):
                 placed = [self.backend.place(part) for part in batch.split(accumulate)]
                 self.meter.add(live.step(placed, self.progress.step))
                 self.backend.mark_step()
@@ -214,7 +215,7 @@ class Engine:
         results = self.backend.gather(self.judge(live.networks(self.weights), stage.plan.streams.size))[0]
         values = {f"{role}/{name}": value for role, metrics in results.items() for name, value in metrics.items()}
         self._log(stage, self.judge.split, values, {"seconds": time.perf_counter() - start})
-        self._window = (time.perf_counter(), self.progress.images)
+        self._pace.restart(self.progress.images)
         if self.progress.step == stage.plan.steps:
             self.progress.results[stage.name] = {
                 "networks": results,
@@ -261,10 +262,7 @@ class Engine:
             tracker.log(record)
 
     def _timing(self) -> dict[str, float]:
-        now = time.perf_counter()
-        (start, images), self._window = self._window, (now, self.progress.images)
-        seconds = max(now - start, 1e-9)
-        return {"images_per_second": (self.progress.images - images) / seconds, "seconds": self._seconds()}
+        return {**self._pace.look(self.progress.images), "seconds": self._seconds()}
 
     def _seconds(self) -> float:
         return self.progress.seconds + time.perf_counter() - self._since

@@ -12,6 +12,8 @@ from mplframe.config.base import ComponentConfig
 from mplframe.contracts.tracker import Record, Tracker
 
 SHOWN = ("loss", "accuracy", "labeled_loss", "h", "top1", "top5", "label_agreement")
+NOTABLE = 0.2
+"""Share of the time above which waiting is told."""
 
 
 def line(record: Record) -> str:
@@ -20,6 +22,9 @@ def line(record: Record) -> str:
     speed = record.timing.get("images_per_second")
     if speed:
         parts.append(f"{speed:.0f} images/s")
+    waiting = record.timing.get("waiting", 0.0)
+    if waiting > NOTABLE:
+        parts.append(f"{100 * waiting:.0f} % of the time waiting for data")
     return f"{record.stage} {record.step} {record.split}: {', '.join(parts)}"
 
 

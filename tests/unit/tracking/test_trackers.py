@@ -140,6 +140,8 @@ def test_a_line_for_people_shows_what_they_watch() -> None:
     values = {"student/loss": 1.23456, "teacher/label_agreement": 0.5, "student/lr": 0.1, "feedback/h": -0.25}
     shown = line(Record("mpl", 7, 107, "train", values, {"images_per_second": 1234.5}))
     assert shown == "mpl 7 train: student/loss 1.235, teacher/label_agreement 0.5, feedback/h -0.25, 1234 images/s"
+    shown = line(Record("mpl", 7, 107, "train", {}, {"images_per_second": 1.0, "waiting": 0.456}))
+    assert shown == "mpl 7 train: 1 images/s, 46 % of the time waiting for data"
 
 
 def test_the_console_leaves_standard_output_to_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
