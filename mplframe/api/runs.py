@@ -23,7 +23,6 @@ from mplframe.engine.compatible import check_identity
 from mplframe.engine.progress import Progress
 from mplframe.engine.watcher import Watch, Watcher
 from mplframe.plugins import Components
-from mplframe.report.curves import learning_curves
 
 
 def run(
@@ -104,6 +103,8 @@ def _train(live: Run, folder: RunFolder, store: CheckpointStore, checkpoint: Map
 
 
 def _end(live: Run, folder: RunFolder, progress: Progress) -> dict[str, Any]:
+    from mplframe.report.curves import learning_curves  # matplotlib, slow to import
+
     summary = _summary(live, progress.results, progress.seconds, progress.images)
     if folder.metrics.exists() and folder.metrics.stat().st_size:  # a finished run that goes on logs nothing
         learning_curves(folder.metrics, folder.curves)

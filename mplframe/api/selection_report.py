@@ -12,7 +12,6 @@ from mplframe.data.assigned import check_key
 from mplframe.data.contact_sheet import TILE, Tile, tile_sheet
 from mplframe.data.shards import WebDataset
 from mplframe.errors import DataError, UserError, writing
-from mplframe.report.selection_figure import selection_figure
 from mplframe.selection.config import ResourceConfig
 from mplframe.selection.examples import Example, examples
 
@@ -43,6 +42,8 @@ def write_report(
         UserError: the folder can't be written.
         RunError: the disk is full.
     """
+    from mplframe.report.selection_figure import selection_figure  # matplotlib, slow to import
+
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / JSON).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

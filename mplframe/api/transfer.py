@@ -8,10 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from mplframe.api.configs import components
 from mplframe.api.trained import Trained, load_trained
@@ -80,11 +76,17 @@ def transfer(
 
 
 def _regression(strength: float) -> Any:
+    from sklearn.linear_model import LogisticRegression  # slow to import, and no other verb needs it
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=ITERATIONS))
 
 
 def _chosen(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> float:
     """The strength that does best on held-out parts of the labeled samples."""
+    from sklearn.model_selection import GridSearchCV
+
     folds = min(FOLDS, int(np.unique(y, return_counts=True)[1].min()))
     if folds < 2:
         raise UserError("a class has one labeled sample only, so nothing can be held out to choose by; set --strength")
