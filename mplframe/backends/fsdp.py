@@ -80,7 +80,9 @@ class FullyShardedDataParallel(Backend):
         )
 
     def prepare(self, module: nn.Module) -> nn.Module:
-        module = self._sharding(self._processes.prepare(module))
+        # `fully_shard` takes contiguous weights only; with `channels_last`, maps have that format all the same.
+        contiguous = self._processes.prepare(module).to(memory_format=torch.contiguous_format)
+        module = self._sharding(contiguous)
         if self.config.recompute:
             recompute_blocks(module, self.autocast)
         return module

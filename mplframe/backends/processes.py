@@ -25,6 +25,19 @@ def launched() -> bool:
     return all(name in os.environ for name in NEEDED)
 
 
+def check_alone() -> None:
+    """See that this process has no others beside it, which would all do the same.
+
+    Raises:
+        UserError: torchrun started several.
+    """
+    if launched() and (world := int(os.environ["WORLD_SIZE"])) > 1:
+        raise UserError(
+            f"backend.name=single is one process, but torchrun started {world}: share the work among them with "
+            "--set backend=ddp (or fsdp), or run the command without torchrun"
+        )
+
+
 def local_rank(backend: str) -> int:
     """The number of this process on its machine, as torchrun gave it.
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.checkpoint import checkpoint
@@ -32,6 +33,9 @@ def recompute_blocks(module: nn.Module, autocast: Autocast) -> None:
 
 
 def _run(forward: Callable[..., Any], block: nn.Module, autocast: Autocast, *args: Any, **kwargs: Any) -> Any:
+    if not torch.is_grad_enabled():
+        # Nothing is kept anyway, and torch 2.9's checkpoint has no derivative in forward mode.
+        return forward(*args, **kwargs)
     modes = {module: module.training for module in block.modules()}
     return checkpoint(
         forward, *args, use_reentrant=False, context_fn=lambda: (nullcontext(), _again(modes, autocast)), **kwargs

@@ -54,6 +54,7 @@ def begin(folder: Path, shards: Mapping[str, DTensor]) -> Future[Any]:
     Returns:
         What is done when all processes have written theirs.
     """
+    _quiet()
     writer = FileSystemWriter(folder, sync_files=True)
     return cast("Future[Any]", async_save(dict(shards), storage_writer=writer, process_group=_writers()))
 
@@ -141,6 +142,14 @@ class _Reader(FileSystemReader):
 def _writers() -> dist.ProcessGroup:
     """All processes, for messages from threads beside the training's own."""
     return cast(dist.ProcessGroup, dist.new_group(backend="gloo"))
+
+
+@cache
+def _quiet() -> None:
+    """Have torch 2.9 say now, where nobody hears it, what it says once in a process of its own writing of shards."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "TypedStorage is deprecated")
+        torch.empty(0).storage()  # type: ignore[no-untyped-call]
 
 
 def _sum(path: Path) -> int:

@@ -45,8 +45,16 @@ class Streams:
 
     def shared_by(self, processes: int) -> Streams:
         """As so many processes are fed: where nothing looks at labeled samples, each has one in every micro-batch."""
-        looked_at = any(view.startswith("labeled") for view in self.views)
-        return self if looked_at else replace(self, labeled=self.accumulate * processes)
+        return self if self._sees_labeled else replace(self, labeled=self.accumulate * processes)
+
+    @property
+    def images(self) -> int:
+        """Samples that a step learns from, over all processes."""
+        return self.unlabeled + (self.labeled if self._sees_labeled else 0)
+
+    @property
+    def _sees_labeled(self) -> bool:
+        return any(view.startswith("labeled") for view in self.views)
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,7 @@ class Engine:
                 placed = [self.backend.place(part) for part in batch.split(accumulate)]
                 self.meter.add(live.step(placed, self.progress.step))
                 self.backend.mark_step()
-                self._advance(stage, batch)
+                self._advance(stage)
                 self._when_due(stage, live)
                 if self.backend.any(flag.raised) and self.progress.step < stage.plan.steps:
                     self._save(stage, live)
@@ -185,12 +185,11 @@ class Engine:
         found = task.plan.run(task.context)
         self.progress.results[task.name] = {**found, "seconds": time.perf_counter() - start}
 
-    def _advance(self, stage: RunStage, batch: Batch) -> None:
+    def _advance(self, stage: RunStage) -> None:
         progress = self.progress
         progress.step += 1
         progress.total += 1
-        own = len(batch.labeled) + (0 if batch.unlabeled is None else len(batch.unlabeled))
-        progress.images += own * self.backend.world
+        progress.images += stage.plan.streams.images
         for tracker in self.trackers:
             tracker.progress(stage.name, progress.step, stage.plan.steps, progress.total)
 

@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -34,6 +35,14 @@ class Launch:
     def said(self) -> str:
         """What all processes have written so far."""
         return self.log.read_text(errors="replace")
+
+    def wait_until(self, due: Callable[[], bool], seconds: float = 120) -> None:
+        """Look until something is so; an error where the launch ends before, or it takes longer."""
+        deadline = time.monotonic() + seconds
+        while not due():
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.001)
 
     def wait(self, seconds: float) -> int:
         """The exit code of torchrun; an error where it takes longer."""

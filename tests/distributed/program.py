@@ -49,7 +49,7 @@ def averaged_twice() -> Backend:
 
 
 def contracts() -> None:
-    for make in (DataParallel, partial(fsdp, offload=True, reshard=False)):
+    for make in (DataParallel, partial(fsdp, offload=True, reshard=False, channels_last=True)):
         check_backend(make)
     with pytest.raises(AssertionError, match="averaged twice"):
         check_backend(averaged_twice)
@@ -130,6 +130,7 @@ def main(out: Path, one: Path) -> None:
     for name, kind, elsewhere in (("cosine", "ddp", one), ("exact", "fsdp", one), ("exact", "ddp", out / "fsdp")):
         begun = elsewhere / name / "checkpoints" / "step-000000003.pt"
         run(name, out / "moved" / f"{elsewhere.name}-{kind}", backend=kind, resume=str(begun))
+    run("exact", out / "killed", backend="fsdp")
 
 
 if __name__ == "__main__":

@@ -19,18 +19,26 @@ INPUT: dict[str, Any] = {
     "weak": [{"name": "crop", "padding": 1}],
     "strong": [{"name": "crop", "padding": 1}, {"name": "randaugment", "operations": "svhn"}],
 }
-
-
 IN_BLOCKS = {**LEARNER, "network": {"name": "wide_resnet", "depth": 10, "width": 1}}
+STEADY_ADAM = {"name": "adam", "lr": 0.001, "eps": 0.001}
+"""Divides no gradient by a size that is rounding."""
+PARTLY_FROZEN = {**IN_BLOCKS, "freeze": ["body.stem.*", "body.groups.0.*"]}
 
 
-def mpl(feedback: Any, accumulate: int, learner: dict[str, Any] = LEARNER) -> dict[str, Any]:
+def mpl(feedback: Any, accumulate: int, learner: dict[str, Any] = LEARNER, **others: Any) -> dict[str, Any]:
     batch = {"labeled": 12, "unlabeled": 20, "accumulate": accumulate}
-    return {"name": "mpl", "steps": 5, "batch": batch, "teacher": learner, "student": learner, "feedback": feedback}
+    networks = {"teacher": learner, "student": learner}
+    return {"name": "mpl", "steps": 5, "batch": batch, "feedback": feedback, **networks, **others}
 
 
 RUNS: dict[str, dict[str, Any]] = {
-    "dot": mpl("dot", 1),
+    "dot": mpl(
+        "dot",
+        1,
+        teacher={**LEARNER, "optimizer": {"name": "rmsprop", "lr": 0.01}},
+        student={**PARTLY_FROZEN, "optimizer": STEADY_ADAM},
+        finetune={"steps": 2, "batch": 8, "optimizer": {"name": "lars", "lr": 1.0}, "ema": 0.9},
+    ),
     "cosine": mpl({"name": "baseline", "inner": "cosine"}, 2),
     "exact": mpl("exact", 2, IN_BLOCKS),
     "noisy_student": {
@@ -40,24 +48,42 @@ RUNS: dict[str, dict[str, Any]] = {
         "rounds": [{**LEARNER, "steps": 4}],
         "pseudo_labels": {"select": {"threshold": 0.0, "top_k": 40, "balance": True}},
     },
+    "reduced_mpl": {
+        "name": "reduced_mpl",
+        "steps": 3,
+        "batch": {"labeled": 8, "unlabeled": 16, "accumulate": 2},
+        "large": {**LEARNER, "steps": 2},
+        "pseudo_labels": {"select": {"threshold": 0.0, "top_k": 40}},
+        "teacher": {"optimizer": {**STEADY_ADAM, "lr": 0.01}},
+        "student": LEARNER,
+    },
+    "billion_scale": {
+        "name": "billion_scale",
+        "teacher": {**LEARNER, "steps": 2},
+        "student": {**LEARNER, "steps": 3, "batch": 16, "accumulate": 2},
+        "pseudo_labels": {"labels": "hard", "select": {"top_p": 3, "top_k": 20}},
+        "finetune": {"steps": 2, "batch": 8},
+    },
 }
 
-ON_BACKENDS = [*((name, "ddp") for name in RUNS), ("exact", "fsdp"), ("noisy_student", "fsdp")]
+ON_BACKENDS = [*((name, "ddp") for name in RUNS), *((name, "fsdp") for name in RUNS if name != "cosine")]
 SETTINGS: dict[str, dict[str, Any]] = {"fsdp": {"unit_parameters": 0, "recompute": True}}
 
 
-def run(name: str, out: Path, *, backend: str, resume: str = "auto") -> dict[str, Any]:
-    """One of the runs; its checkpoints of every third step stay."""
-    config = mplframe.from_dict(
-        {
-            "seed": 3,
-            "data": {"name": "digits", "labeled_per_class": 4},
-            "input": INPUT,
-            "method": RUNS[name],
-            "backend": {"name": backend, "device": "cpu", "threads": 1, **SETTINGS.get(backend, {})},
-            "checkpoint": {"every": 3, "keep": 9},
-            "trackers": ["jsonl"],
-            "log_every": 1,
-        }
-    )
-    return mplframe.run(config, out=out, resume=resume)
+def settings(name: str, *, backend: str, every: int = 3) -> dict[str, Any]:
+    """Of one of the runs; all its checkpoints, one of every so many steps, stay."""
+    return {
+        "seed": 3,
+        "data": {"name": "digits", "labeled_per_class": 4},
+        "input": INPUT,
+        "method": RUNS[name],
+        "backend": {"name": backend, "device": "cpu", "threads": 1, **SETTINGS.get(backend, {})},
+        "checkpoint": {"every": every, "keep": 9},
+        "trackers": ["jsonl"],
+        "log_every": 1,
+    }
+
+
+def run(name: str, out: Path, *, backend: str, every: int = 3, resume: str = "auto") -> dict[str, Any]:
+    """Make one of the runs."""
+    return mplframe.run(mplframe.from_dict(settings(name, backend=backend, every=every)), out=out, resume=resume)

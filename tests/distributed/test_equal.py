@@ -1,4 +1,5 @@
-"""Two processes give the numbers of one, with ddp and with fsdp, and a checkpoint of any goes on in the others."""
+"""Two processes give the numbers of one, with ddp and with fsdp; a checkpoint of any goes on in the others, and after
+they were killed."""
 
 from __future__ import annotations
 
@@ -8,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor
 
 from mplframe.api import evaluate
 from mplframe.checkpoint.format import load
 from mplframe.testing.component import flat
 
+from .killing import killed_while_writing
 from .launching import launched
 from .runs import ON_BACKENDS, RUNS, run
 
@@ -28,11 +31,13 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pa
     """The runs made in one process, and in two."""
     root = tmp_path_factory.mktemp("equal")
     one, two = root / "one", root / "two"
+    two.mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MPLFRAME_CACHE", str(root / "cache"))
         patch.setenv("PYTHONPATH", str(PROGRAM.parents[2]))
         for name in RUNS:
             run(name, one / name, backend="single")
+        killed_while_writing("exact", two / "killed")
         with launched(root, PROGRAM, two, one) as launch:
             assert launch.wait(280) == 0, launch.said
             assert launch.alive() == []
@@ -81,7 +86,7 @@ def test_summaries_count_the_samples_of_all_processes(folders: tuple[Path, Path]
     first, second = (json.loads((folder / "summary.json").read_text()) for folder in (one / name, two / backend / name))
     assert first["images"] == second["images"]
     assert second["final"]["top1"] == pytest.approx(first["final"]["top1"], abs=0.01)
-    if name == "noisy_student":
+    if name in ("noisy_student", "reduced_mpl", "billion_scale"):
         tasks = {stage for stage in first["stages"] if stage.startswith(("label", "select"))}
         assert len(tasks) == 2
         for task in tasks:
@@ -109,3 +114,13 @@ def test_one_process_judges_what_two_have_trained(folders: tuple[Path, Path], ch
     judged = evaluate(folder, checkpoint=checkpoint)
     summary = json.loads((folder / "summary.json").read_text())
     assert judged["networks"]["student"]["top1"] == pytest.approx(summary["final"]["top1"], abs=0.002)
+
+
+def test_killed_while_it_writes_a_run_goes_on_as_if_it_had_not_been(folders: tuple[Path, Path]) -> None:
+    undisturbed, killed = folders[1] / "fsdp" / "exact", folders[1] / "killed"
+    expected, found = (dict(flat(checkpoint(folder)["state"])) for folder in (undisturbed, killed))
+    assert expected.keys() == found.keys()
+    for path, value in expected.items():
+        assert torch.equal(found[path], value) if isinstance(value, Tensor) else found[path] == value, path
+    for a, b in zip(records(undisturbed), records(killed), strict=True):
+        assert {**a, "timing": None} == {**b, "timing": None}

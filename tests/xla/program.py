@@ -68,7 +68,7 @@ def main(data: int, model: int, out: Path, one: Path, *parts: str) -> None:
     if "suite" in parts:
         check_backend(lambda: XlaSpmd(XlaSpmd.Config(data=data, model=model)))
     for name in parts:
-        if name in ("mpl", "noisy_student", "reduced_mpl"):
+        if name in runs.RUNS:
             runs.run(name, out / name, **backend)
     if "moved" in parts:
         runs.run("mpl", out / "moved", resume=one, **backend)

@@ -15,6 +15,8 @@ LEARNER: dict[str, Any] = {
     "clip": 1.0,
     "ema": 0.9,
 }
+STEADY_ADAM = {"name": "adam", "lr": 0.001, "eps": 0.001}
+"""Divides no gradient by a size that is rounding."""
 BATCH = {"labeled": 8, "unlabeled": 16}
 
 RUNS: dict[str, dict[str, Any]] = {
@@ -31,7 +33,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "name": "noisy_student",
         "batch": BATCH,
         "teacher": {**LEARNER, "steps": 2},
-        "rounds": [{**LEARNER, "steps": 3}],
+        "rounds": [{**LEARNER, "steps": 3, "optimizer": STEADY_ADAM, "freeze": ["body.0.*", "body.1.*"]}],
         "pseudo_labels": {"select": {"threshold": 0.0, "top_k": 40, "balance": True}},
     },
     "reduced_mpl": {
@@ -42,11 +44,18 @@ RUNS: dict[str, dict[str, Any]] = {
         "pseudo_labels": {"select": {"threshold": 0.0, "top_k": 40}},
         "student": LEARNER,
     },
+    "billion_scale": {
+        "name": "billion_scale",
+        "teacher": {**LEARNER, "steps": 2},
+        "student": {**LEARNER, "steps": 3, "batch": 16, "accumulate": 2},
+        "pseudo_labels": {"labels": "hard", "select": {"top_p": 3, "top_k": 20}},
+        "finetune": {"steps": 2, "batch": 8},
+    },
 }
 
 
 def config(name: str, /, **backend: Any) -> RunConfig:
-    """One of the runs; its checkpoints of every third step stay."""
+    """One of the runs; its checkpoints of every second step stay."""
     views = [{"name": "crop", "padding": 1}]
     return mplframe.from_dict(
         {
@@ -56,7 +65,7 @@ def config(name: str, /, **backend: Any) -> RunConfig:
             "method": RUNS[name],
             "backend": backend,
             "evaluation": {"batch_size": 512},
-            "checkpoint": {"every": 3, "keep": 9},
+            "checkpoint": {"every": 2, "keep": 9},
             "trackers": ["jsonl"],
             "log_every": 1,
         }

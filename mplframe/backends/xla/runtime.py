@@ -69,7 +69,7 @@ def start(*, data: int | None, model: int) -> Runtime:
         if not xla.is_spmd():
             xla.use_spmd()
         devices = xla.global_runtime_device_count()
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         raise UserError(
             f"backend.name=xla_spmd: torch_xla finds no devices ({str(error).strip().splitlines()[0][:160]}); set "
             "PJRT_DEVICE in the environment to TPU or CPU, as there are"

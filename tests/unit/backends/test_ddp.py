@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mplframe.backends.batch_norm import BatchNormOfAll
 from mplframe.backends.ddp import DataParallel
-from mplframe.backends.processes import NEEDED, buckets, together
+from mplframe.backends.processes import NEEDED, buckets, check_alone, together
 from mplframe.builders.streams import check_shares
 from mplframe.contracts.method import StagePlan, Streams
 from mplframe.engine.loop import RunStage
@@ -41,6 +41,16 @@ def test_without_torchrun_it_says_how_to_start(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(UserError, match=r"torchrun --nproc-per-node N -m mplframe run .*--set backend=single"):
         ddp()
+
+
+@pytest.mark.usefixtures("alone")
+def test_processes_that_would_all_do_the_same_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_alone()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match=r"backend\.name=single is one process, .* started 2: .*--set backend=ddp"):
+        check_alone()
+    monkeypatch.delenv("RANK")
+    check_alone()
 
 
 @pytest.mark.usefixtures("alone")
@@ -110,3 +120,11 @@ def test_every_process_has_a_share_of_every_micro_batch() -> None:
         check_shares([stage(12, 24, 4)], world=2)
     with pytest.raises(UserError, match="stage mpl: 5 processes can't share 24 unlabeled samples a step equally"):
         check_shares([stage(10, 24, 1)], world=5)
+
+
+def test_labeled_samples_that_nothing_looks_at_are_one_for_each_process_and_micro_batch() -> None:
+    unseen, seen = (Streams(2, 16, views=frozenset(views), accumulate=2) for views in (("weak",), ("labeled_strong",)))
+    assert unseen.shared_by(1) == unseen
+    assert unseen.shared_by(3).labeled == 6
+    assert unseen.shared_by(3).unlabeled == 16
+    assert seen.shared_by(3) == seen
