@@ -39,6 +39,7 @@ def mplframe_architecture() -> Components:
 @hookimpl
 def mplframe_augmentation() -> Components:
     return {
+        "autoaugment": "mplframe.augmentation.autoaugment:AutoAugment",
         "crop": "mplframe.augmentation.crop:Crop",
         "cutout": "mplframe.augmentation.cutout:Cutout",
         "flip": "mplframe.augmentation.flip:Flip",

@@ -89,4 +89,5 @@ def _profiles(path: Path) -> list[str]:
     config_files.read(path)  # says what is wrong with the file
     data = yaml12.parse(path.read_text(encoding="utf-8"), where=str(path))
     below = _profiles(path.parent / data["base"]) if "base" in data else []
-    return list(dict.fromkeys([*below, *(data.get("profiles") or {})]))
+    own = data.get("profiles") or {}
+    return [name for name in dict.fromkeys([*below, *own]) if own.get(name, {}) is not None]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mplframe.api.configs import components
+from mplframe.backends.processes import check_alone
 from mplframe.builders import Run, build_run
 from mplframe.checkpoint.run_folder import RunFolder
 from mplframe.checkpoint.store import CheckpointStore
@@ -55,6 +56,8 @@ def run(
     found = installed or components()
     folder = RunFolder(Path(out if out is not None else config.out))
     live = build_run(config, found, folder)
+    if live.backend.world == 1:
+        check_alone()
     if watch is not None and live.backend.main:
         live = replace(live, trackers=[*live.trackers, Watcher(watch, live.flag)])
     writer = Writer(live.backend, background=config.checkpoint.background)

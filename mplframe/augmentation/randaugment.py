@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Literal, final
 
 import numpy as np
@@ -10,19 +10,14 @@ import numpy.typing as npt
 import torch
 from pydantic import Field, PositiveInt, field_validator
 
-from mplframe.augmentation.operations import DIGITS, NATURAL, OPERATIONS, Operation, Surroundings
-from mplframe.augmentation.pixels import Pixels, batch, pixels
+from mplframe.augmentation.grouped import both_signs, each_its_own
+from mplframe.augmentation.operations import DIGITS, NATURAL, OPERATIONS, Operation
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.data import Augmentation, Draws
 from mplframe.errors import nearest
 
 LEVELS = 30
-TOGETHER = 2**20
-"""Bytes of images that are sorted by operation at a time, so that they stay in the processor's cache."""
-ALONE = 2**17
-"""Bytes from which an image is treated by itself: what sorting saves is then less than what it costs."""
 
-Rows = npt.NDArray[np.int64]
 SETS = {"cifar": NATURAL, "imagenet": NATURAL, "svhn": DIGITS}
 
 
@@ -34,7 +29,7 @@ def randaugment(
     magnitude: float,
     fill: int,
 ) -> torch.Tensor:
-    """Apply to each image its own operations, one after the other; images with the same one are treated together.
+    """Apply to each image its own operations, one after the other.
 
     Args:
         images: [N, C, H, W] uint8, C = 1 or 3.
@@ -45,45 +40,14 @@ def randaugment(
         fill: pixel value of what comes in from outside.
 
     Returns:
-        [N, C, H, W] uint8, channels_last. Sample pairing blends rows 2i and 2i + 1 as they were given; an odd last row
-        is its own partner.
+        [N, C, H, W] uint8, channels_last; see `each_its_own`.
 
     Source: Cubuk et al., RandAugment, 2020; operations: MPL v4, C.2 and table 5.
     """
-    given = pixels(images)
-    changed = np.empty_like(given)
     signed = np.array([operation.signed for operation in operations])
     codes = 2 * choices + (negative & signed[choices])  # [N, R]
-    strengths = [operation.strength(magnitude, images.shape[-1]) for operation in operations]
-
-    def apply(code: int, current: Pixels, rows: Rows) -> Pixels:
-        strength = strengths[code // 2]
-        around = Surroundings(fill, given, rows)
-        return operations[code // 2].apply(current, -strength if code % 2 else strength, around)
-
-    each = given[:1].nbytes
-    at_once = 1 if each >= ALONE else TOGETHER // max(1, each)
-    for start in range(0, len(given), at_once):
-        part = slice(start, start + at_once)
-        current = given[part]
-        for chosen in codes[part].T:
-            current = _grouped(apply, chosen.tolist(), current, start)
-        changed[part] = current
-    return batch(changed)
-
-
-def _grouped(apply: Callable[[int, Pixels, Rows], Pixels], codes: list[int], images: Pixels, start: int) -> Pixels:
-    """`apply` to the images of each code together; `start` is the row of the first."""
-    groups: dict[int, list[int]] = {}
-    for row, code in enumerate(codes):
-        groups.setdefault(code, []).append(row)
-    if len(groups) == 1:
-        return apply(codes[0], images, np.arange(start, start + len(images)))
-    changed = np.empty_like(images)
-    for code, together in groups.items():
-        rows = np.array(together)
-        changed[rows] = apply(code, images[rows], start + rows)
-    return changed
+    steps = [step for operation in operations for step in both_signs(operation, magnitude, images.shape[-1])]
+    return each_its_own(images, codes, steps, fill)
 
 
 @final

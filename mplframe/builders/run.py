@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mplframe.backends.processes import check_alone
-from mplframe.backends.single import Single
 from mplframe.builders.context import Context, image_spec, run_stages
 from mplframe.builders.maker import Maker
 from mplframe.builders.streams import RunSplitName, Streams, check_shares
@@ -111,8 +109,6 @@ def build_run(config: RunConfig, components: Components, folder: RunFolder | Non
     source: DatasetSource = make("dataset", config.data)
     spec = image_spec(config, source.classes)
     backend: Backend = make("backend", config.backend)
-    if isinstance(backend, Single):
-        check_alone()
     streams = Streams(config, source, make, backend)
     trackers = [make("tracker", c) for c in config.trackers] if backend.main else []
     flag = Flag()

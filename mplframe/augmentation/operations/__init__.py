@@ -1,4 +1,4 @@
-"""The operations of RandAugment, each on a batch of images that share one strength.
+"""The operations of RandAugment and AutoAugment, each on a batch of images that share one strength.
 
 Every operation takes [N, H, W, C] uint8 images with C = 1 or 3 and a strength in its own unit, and treats each image
 for itself; pixels are equal to those of torchvision's operation. `OPERATIONS` says how a magnitude of 0 to 1 becomes
@@ -22,7 +22,7 @@ from collections.abc import Callable
 
 import cv2
 
-from mplframe.augmentation.operations.base import Operation, Surroundings
+from mplframe.augmentation.operations.base import Apply, Operation, Surroundings
 from mplframe.augmentation.operations.blend import color, sample_pairing, sharpness
 from mplframe.augmentation.operations.geometric import rotate, shear_x, shear_y, translate_x, translate_y
 from mplframe.augmentation.operations.pointwise import (
@@ -35,7 +35,7 @@ from mplframe.augmentation.operations.pointwise import (
     solarize,
 )
 
-__all__ = ["DIGITS", "NATURAL", "OPERATIONS", "Operation", "Surroundings"]
+__all__ = ["DIGITS", "NATURAL", "OPERATIONS", "Apply", "Operation", "Surroundings"]
 
 cv2.setNumThreads(0)  # batches are made in threads already
 
@@ -61,7 +61,7 @@ OPERATIONS = {
     "sharpness": Operation(sharpness, _up_to(0.9), signed=True),
     "shear_x": Operation(shear_x, _up_to(0.3), signed=True),
     "shear_y": Operation(shear_y, _up_to(0.3), signed=True),
-    "solarize": Operation(solarize, lambda magnitude, size: 255.0 * (1.0 - magnitude)),
+    "solarize": Operation(solarize, lambda magnitude, size: 255.0 - 255.0 * magnitude),
     "translate_x": Operation(translate_x, _of_side, signed=True),
     "translate_y": Operation(translate_y, _of_side, signed=True),
 }

@@ -1,4 +1,4 @@
-"""What an operation of RandAugment is."""
+"""What an operation of RandAugment and AutoAugment is."""
 
 from __future__ import annotations
 

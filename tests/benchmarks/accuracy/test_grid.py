@@ -83,8 +83,8 @@ def test_the_quickstart_is_the_example_itself() -> None:
 
 
 def test_profiles_of_a_base_are_variants_too(tmp_path: Path) -> None:
-    (tmp_path / "base.yaml").write_text("profiles: {one: {}, two: {}}")
-    (tmp_path / "grid.yaml").write_text("base: base.yaml\nprofiles: {three: {}, one: {}}")
+    (tmp_path / "base.yaml").write_text("profiles: {one: {}, gone: {}, two: {}}")
+    (tmp_path / "grid.yaml").write_text("base: base.yaml\nprofiles: {three: {}, one: {}, gone: null}")
     assert variants(tmp_path / "grid.yaml") == ["one", "two", "three"]
     assert variants(tmp_path / "grid.yaml", ["three", "two"]) == ["three", "two"]
 

@@ -63,6 +63,16 @@ def torchvisions(image: torch.Tensor, name: str, strength: float) -> torch.Tenso
     return reference._apply_image_or_video_transform(image, name, strength, reference.interpolation, reference._fill)
 
 
+@pytest.mark.parametrize("levels", [30, 9])
+def test_rounding_moves_no_threshold(levels: int) -> None:
+    """A grey value is on the side of the threshold that the true one, 255 (1 - level / levels), puts it on."""
+    for level in range(levels + 1):
+        threshold = OPERATIONS["solarize"].strength(level / levels, 32)
+        assert [grey >= threshold for grey in range(256)] == [
+            grey * levels >= 255 * (levels - level) for grey in range(256)
+        ]
+
+
 @pytest.mark.parametrize("make", [noise, narrow])
 @pytest.mark.parametrize("shape", [(5, 1, 8, 8), (5, 3, 12, 12), (4, 1, 28, 28), (4, 3, 32, 32), (2, 3, 97, 97)])
 @pytest.mark.parametrize("name", NAMES)

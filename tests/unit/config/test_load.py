@@ -86,6 +86,13 @@ def test_an_unknown_profile_is_named_beside_those_there_are(tmp_path: Path) -> N
         read(written(tmp_path, PROFILES), profile="smok")
 
 
+def test_null_takes_away_a_profile_of_the_base(tmp_path: Path) -> None:
+    written(tmp_path, PROFILES, "base.yaml")
+    top = written(tmp_path, "base: base.yaml\nprofiles: {smoke: null}\n")
+    with pytest.raises(ConfigError, match=r"has no profile 'smoke' \(it has: full\)"):
+        read(top, profile="smoke")
+
+
 @pytest.mark.parametrize(
     "text", ["profiles: [smoke]", "profiles: smoke", "profiles: {smoke: 3}", "profiles: {smoke: [a]}"]
 )
