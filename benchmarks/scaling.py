@@ -44,7 +44,7 @@ from mplframe.methods.mpl import MPLStage
 from mplframe.models.wide_resnet import WideResNet
 from mplframe.testing.problem import random_batch
 
-SPEC = ImageSpec(size=16, channels=3, classes=10)
+SPEC = ImageSpec(size=32, channels=3, classes=10)
 LABELED, UNLABELED = 16, 48
 WARM, TIMED = 2, 6
 CASES = [("single", 1), ("ddp", 2), ("ddp", 4), ("fsdp", 2), ("fsdp", 4)]
@@ -53,17 +53,19 @@ ALL_REDUCE, GATHERED, SCATTERED = ("allreduce",), ("allgather", "all_gather"), (
 
 
 class Sent(TorchDispatchMode):
-    """Counts the bytes that this process sends in the block."""
+    """Counts the collectives of the block, and the bytes that this process sends in them."""
 
     def __init__(self, world: int) -> None:
         super().__init__()
         self.bytes = 0.0
+        self.messages = 0
         self._share = (world - 1) / world
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = str(function)
         if name.startswith("c10d."):
             sizes = [sum(t.nbytes for t in tree_leaves(arg) if isinstance(t, Tensor)) for arg in args[:2]]
+            self.messages += 1
             if any(kind in name for kind in ALL_REDUCE):
                 self.bytes += 2 * self._share * sizes[0]
             elif any(kind in name for kind in (*GATHERED, *SCATTERED)):
@@ -112,7 +114,12 @@ def measured(name: str) -> dict[str, float]:
     student = trained.networks("raw")["student"]
     weights = sum(parameter.numel() * parameter.element_size() for parameter in student.parameters())
     held = sum(t.nbytes for t in map(_local, student.parameters()))
-    return {"seconds": statistics.median(seconds[WARM:]), "sent": sent.bytes / weights, "held": held / weights}
+    return {
+        "seconds": statistics.median(seconds[WARM:]),
+        "sent": sent.bytes / weights,
+        "messages": sent.messages,
+        "held": held / weights,
+    }
 
 
 def _local(tensor: Tensor) -> Tensor:
@@ -152,10 +159,10 @@ def main() -> None:
         "rows": rows,
     }
     given.json.write_text(json.dumps(result, indent=2) + "\n")
-    print("| backend | processes | speed | sent a step / weights | weights held |")
-    print("|---|---|---|---|---|")
+    print("| backend | processes | speed | sent a step / weights | messages a step | weights held |")
+    print("|---|---|---|---|---|---|")
     for row in rows:
-        shown = f"{row['speed']:.2f} | {row['sent']:.2f} | {row['held']:.2f}"
+        shown = f"{row['speed']:.2f} | {row['sent']:.2f} | {row['messages']} | {row['held']:.2f}"
         print(f"| {row['backend']} | {row['processes']} | {shown} |")
 
 
