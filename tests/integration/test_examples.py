@@ -85,9 +85,8 @@ def test_there_is_one_for_each_paper_setting() -> None:
 def test_plan(path: Path, cli: Cli) -> None:
     if path.stem == "transfer":
         assert cli("run", path, "--profile", "pretrain", "--set", "method.steps=2").returncode == 0
-    found = cli("plan", path, "--json")
-    assert found.returncode == 0, found.stderr
-    stages = json.loads(found.stdout)["stages"]
+    # Memory is rehearsed by `mplframe plan` in CI, half a minute for EfficientNet-L2.
+    stages = mplframe.plan(mplframe.load(path), rehearse=False).to_json()["stages"]
     assert all(stage["networks"] and stage["flops_per_step"] > 0 for stage in stages)
     taught = [stage for stage in stages if stage["name"].endswith("mpl")]
     assert all([network["role"] for network in stage["networks"]] == ["student", "teacher"] for stage in taught)

@@ -25,7 +25,7 @@ from .proxy import FaultProxy, fault_proxy, some
 from .servers import Address, Store, upload
 from .support import CLASSES, write_shards
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.stores]
 
 STEPS, FINETUNE = 30, 10
 LABELED, UNLABELED, TEST = (25, 15), (60, 45, 80), (30,)
