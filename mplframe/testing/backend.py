@@ -68,11 +68,11 @@ def _check_prepare(backend: Backend) -> None:
         assert list(state) == names, f"{what} renamed {names} to {list(state)}"
         for name, tensor in state.items():
             assert tensor.device == backend.device, f"after {what} {name} is on {tensor.device}, not {backend.device}"
-        differs = same(given, _whole(backend, state))
+        differs = same(given, _whole(backend, state, given))
         assert not differs, f"{what} changed the weights or their layout for files: {differs}"
     other = {name: tensor + 1 for name, tensor in given.items()}
     prepared.load_state_dict(other)
-    differs = same(other, _whole(backend, prepared.state_dict()))
+    differs = same(other, _whole(backend, prepared.state_dict(), other))
     assert not differs, f"a prepared network that is given whole weights doesn't hold them: {differs}"
 
 
@@ -81,8 +81,9 @@ def _network() -> nn.Module:
         return nn.Sequential(nn.Conv2d(1, 5, 3), nn.BatchNorm2d(5), nn.Flatten(), nn.Linear(20, 3))
 
 
-def _whole(backend: Backend, state: Mapping[str, Any]) -> Any:
-    return stored(backend.host(state))
+def _whole(backend: Backend, state: Mapping[str, Any], given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A network's state as files hold it, in the types of `given`: a backend may keep it in wider ones."""
+    return {name: tensor.to(given[name].dtype) for name, tensor in stored(backend.host(state)).items()}
 
 
 def _check_place(backend: Backend) -> None:
@@ -193,7 +194,7 @@ def _learned(backend: Backend, estimator: Callable[[], FeedbackEstimator], world
         backend.mark_step()
         values = backend.fetch(list(found.values()))
         metrics |= {f"{name} of step {step}": value for name, value in zip(found, values, strict=True)}
-    weights = {path: leaf for path, leaf in flat(_whole(backend, stage.state_dict())) if isinstance(leaf, Tensor)}
+    weights = {path: leaf for path, leaf in flat(stored(backend.host(stage.state_dict()))) if isinstance(leaf, Tensor)}
     return {path: torch.as_tensor(value).cpu().double() for path, value in {**weights, **metrics}.items()}
 
 
