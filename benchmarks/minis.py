@@ -18,12 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy.__main__ import write
+from benchmarks.accuracy.__main__ import ended, write
 from benchmarks.accuracy.grid import Cell
 from benchmarks.accuracy.sweep import environment, record
 from benchmarks.accuracy.table import failed, table
-from mplframe.engine.interrupt import Interrupted
-from mplframe.errors import MplframeError
 
 PRESETS = Path("examples") / "paper"
 
@@ -107,14 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if given.out is None or given.json is None:
         parser.error("give --out DIR and --json FILE, or --table FILE")
-    try:
-        return run(given.group or list(GROUPS), given.out, given.json)
-    except MplframeError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        return Interrupted.exit_code
+    return ended(lambda: run(given.group or list(GROUPS), given.out, given.json))
 
 
 def run(groups: Sequence[str], out: Path, results: Path) -> int:

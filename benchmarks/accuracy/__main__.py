@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +27,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if given.grid is None or given.out is None:
         parser.error("give a grid and --out DIR, or --table FILE")
+    return ended(lambda: run(given))
+
+
+def ended(work: Callable[[], int]) -> int:
+    """What `work` returns, or the exit code of the error or the signal that ended it."""
     try:
-        found = run(given)
+        return work()
     except MplframeError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         return Interrupted.exit_code
-    print(table(found), end="")
-    return 1 if failed(found) else 0
 
 
-def run(given: argparse.Namespace) -> dict[str, Any]:
+def run(given: argparse.Namespace) -> int:
     """Make every run that is missing; the JSON file is complete for those that have ended, at any time."""
     names = variants(given.grid, given.variant)
     seeds = range(given.first_seed, given.first_seed + given.seeds)
@@ -64,7 +67,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         found["runs"] = sorted([*found["runs"], record], key=lambda r: order[r["variant"], r["seed"]])
         if given.json is not None:
             write(given.json, found)
-    return found
+    print(table(found), end="")
+    return 1 if failed(found) else 0
 
 
 def write(path: Path, found: dict[str, Any]) -> None:

@@ -57,8 +57,7 @@ def export(
         optional("onnxscript", "mplframe[onnx]")
     trained = load_trained(target, checkpoint=checkpoint, overrides=[*overrides, ON_CPU], installed=installed)
     role, network = trained.network(role)
-    spec, size = trained.live.spec, trained.size or trained.live.spec.size
-    shape = (*(() if spec.frames is None else (spec.frames,)), spec.channels, size, size)
+    shape = trained.live.spec.pixels(trained.size)
     facts = {
         "role": role,
         "stage": trained.stage,

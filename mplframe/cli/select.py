@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from mplframe.cli.shared import JsonOption, SetOption, answer
+from mplframe.cli.shared import CheckpointOption, JsonOption, RoleOption, RunArgument, SetOption, answer
 
 
 def label(
-    target: Annotated[Path, typer.Argument(metavar="RUN|CHECKPOINT", help="A run folder or one of its checkpoints.")],
+    target: RunArgument,
     images: Annotated[
         str, typer.Argument(metavar="IMAGES", help="A config file, a packed or plain folder, or the URL of shards.")
     ],
@@ -19,8 +19,8 @@ def label(
     split: Annotated[
         Literal["labeled", "unlabeled", "test"], typer.Option(help="Of a dataset that has several.")
     ] = "unlabeled",
-    checkpoint: Annotated[str, typer.Option(help="`last` (the newest) or `best`.", metavar="last|best")] = "last",
-    role: Annotated[str | None, typer.Option(help="Which network; by default the one that the run is for.")] = None,
+    checkpoint: CheckpointOption = "last",
+    role: RoleOption = None,
     top_p: Annotated[int, typer.Option(min=1, help="How many of the most probable classes are kept.")] = 10,
     distribution: Annotated[
         Literal["float16", "float32"] | None, typer.Option(help="Keep every class's probability too, in this type.")

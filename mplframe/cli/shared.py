@@ -13,6 +13,9 @@ from mplframe.json_text import json_text
 ConfigArgument = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as examples/quickstart.yaml.")
 ]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN|CHECKPOINT", help="A run folder or one of its checkpoints.")]
+CheckpointOption = Annotated[str, typer.Option(help="`last` (the newest) or `best`.", metavar="last|best")]
+RoleOption = Annotated[str | None, typer.Option(help="Which network; by default the one that the run is for.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; may be given often. Wins over the file."),

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mplframe.cli.shared import JsonOption, SetOption, answer
+from mplframe.cli.shared import CheckpointOption, JsonOption, RoleOption, RunArgument, SetOption, answer
 
 
 def transfer(
-    target: Annotated[Path, typer.Argument(metavar="RUN|CHECKPOINT", help="A run folder or one of its checkpoints.")],
+    target: RunArgument,
     data: Annotated[str, typer.Argument(metavar="DATASET", help="A config file, or a folder made by `data pack`.")],
-    checkpoint: Annotated[str, typer.Option(help="`last` (the newest) or `best`.", metavar="last|best")] = "last",
-    role: Annotated[str | None, typer.Option(help="Which network; by default the one that the run is for.")] = None,
+    checkpoint: CheckpointOption = "last",
+    role: RoleOption = None,
     strength: Annotated[
         float | None, typer.Option(help="Inverse of the regularisation; chosen by cross-validation if not given.")
     ] = None,

@@ -12,7 +12,16 @@ import typer
 
 from mplframe.cli import select as selection
 from mplframe.cli.data import data_app
-from mplframe.cli.shared import ConfigArgument, JsonOption, ProfileOption, SetOption, answer
+from mplframe.cli.shared import (
+    CheckpointOption,
+    ConfigArgument,
+    JsonOption,
+    ProfileOption,
+    RoleOption,
+    RunArgument,
+    SetOption,
+    answer,
+)
 from mplframe.cli.sweep import sweep
 from mplframe.cli.transfer import transfer
 from mplframe.errors import MplframeError, UserError
@@ -112,7 +121,7 @@ def plan(
 
 @app.command("eval", epilog="Example: mplframe eval runs/quickstart --checkpoint best --json")
 def evaluate(
-    target: Annotated[Path, typer.Argument(metavar="RUN|CHECKPOINT", help="A run folder or one of its checkpoints.")],
+    target: RunArgument,
     checkpoint: Annotated[
         str, typer.Option(help="Of a run folder: `last` (the newest) or `best`.", metavar="last|best")
     ] = "last",
@@ -129,11 +138,11 @@ def evaluate(
 
 @app.command(epilog="Example: mplframe predict runs/quickstart photos/ --out labels.csv")
 def predict(
-    target: Annotated[Path, typer.Argument(metavar="RUN|CHECKPOINT", help="A run folder or one of its checkpoints.")],
+    target: RunArgument,
     images: Annotated[str, typer.Argument(metavar="IMAGES", help="A folder of images, or the URL of shards.")],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A .csv or .parquet file.")],
-    checkpoint: Annotated[str, typer.Option(help="`last` (the newest) or `best`.", metavar="last|best")] = "last",
-    role: Annotated[str | None, typer.Option(help="Which network; by default the one that the run is for.")] = None,
+    checkpoint: CheckpointOption = "last",
+    role: RoleOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -146,10 +155,10 @@ def predict(
 
 @app.command(epilog="Example: mplframe export runs/quickstart --out student.pt2")
 def export(
-    target: Annotated[Path, typer.Argument(metavar="RUN|CHECKPOINT", help="A run folder or one of its checkpoints.")],
+    target: RunArgument,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A .pt2 (torch.export) or .onnx file.")],
-    checkpoint: Annotated[str, typer.Option(help="`last` (the newest) or `best`.", metavar="last|best")] = "last",
-    role: Annotated[str | None, typer.Option(help="Which network; by default the one that the run is for.")] = None,
+    checkpoint: CheckpointOption = "last",
+    role: RoleOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:

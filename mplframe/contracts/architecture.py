@@ -40,6 +40,13 @@ class ImageSpec:
         frames = () if self.frames is None else (self.frames,)
         return (self.channels, *frames, self.size, self.size)
 
+    def pixels(self, size: int | None = None) -> tuple[int, ...]:
+        """Of one sample as data give it, at another height and width if so told: frames of a clip, channels, height,
+        width."""
+        frames = () if self.frames is None else (self.frames,)
+        side = size or self.size
+        return (*frames, self.channels, side, side)
+
     @property
     def of_distributions(self) -> ImageSpec:
         """For a network that takes probabilities of the classes: an image of one pixel whose channels they are."""

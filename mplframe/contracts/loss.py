@@ -19,6 +19,11 @@ VIEWS: tuple[View, ...] = get_args(View)
 """All of them; where several go through one forward, in this order."""
 
 
+def of_labeled(view: View) -> bool:
+    """Whether the view is of labeled samples."""
+    return view.startswith("labeled")
+
+
 @dataclass(frozen=True)
 class Mix:
     """How the labeled images of the view `labeled_mixed` were mixed.

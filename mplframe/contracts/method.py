@@ -17,7 +17,7 @@ from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Batch, Metrics
 from mplframe.contracts.data import EvaluationBatch, Split, SplitName
 from mplframe.contracts.lookahead import Lookahead
-from mplframe.contracts.loss import VIEWS, View
+from mplframe.contracts.loss import VIEWS, View, of_labeled
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Streams:
 
     @property
     def _sees_labeled(self) -> bool:
-        return any(view.startswith("labeled") for view in self.views)
+        return any(map(of_labeled, self.views))
 
 
 @dataclass(frozen=True)

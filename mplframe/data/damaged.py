@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import final
+from typing import TypeVar, final
 
 from mplframe.contracts.batch import UNKNOWN
 from mplframe.contracts.data import Clips, Damage, Media, Sample, Split
 from mplframe.errors import DamageError, DataError, writing
+
+T = TypeVar("T")
 
 
 class Damaged:
@@ -133,30 +135,19 @@ class TolerantSplit(Split):
         try:
             return self._split.labels(indices)
         except DamageError:
-            return [self._label_of(index) for index in indices]
-
-    def _label_of(self, index: int) -> int:
-        try:
-            return self._split.labels([index])[0]
-        except DamageError as error:
-            self._note(index, error)
-            return UNKNOWN
+            return [self._noting(self._split.labels, index, UNKNOWN) for index in indices]
 
     def tags(self, indices: Sequence[int]) -> list[tuple[int, ...]] | None:
         """As of the split; a sample whose tags can't be read counts as damaged, and has none."""
         try:
             return self._split.tags(indices)
         except DamageError:
-            return [self._tags_of(index) for index in indices]
+            return [self._noting(self._tags, index, ()) for index in indices]
 
-    def _tags_of(self, index: int) -> tuple[int, ...]:
-        try:
-            found = self._split.tags([index])
-        except DamageError as error:
-            self._note(index, error)
-            return ()
+    def _tags(self, indices: Sequence[int]) -> list[tuple[int, ...]]:
+        found = self._split.tags(indices)
         assert found is not None, "some of the split has tags"
-        return found[0]
+        return found
 
     def expect(self, groups: Sequence[int]) -> None:
         self._split.expect(groups)
@@ -201,14 +192,16 @@ class TolerantSplit(Split):
         raise DataError(f"the {self._name} split has no sample that can be used; `mplframe data verify` lists why")
 
     def _one(self, index: int, clips: Clips | None) -> Sample | None:
-        try:
-            return _read(self._split, [index], None if clips is None else [clips])[0]
-        except DamageError as error:
-            self._note(index, error)
-            return None
+        wanted = None if clips is None else [clips]
+        return self._noting(lambda one: _read(self._split, one, wanted), index, None)
 
-    def _note(self, index: int, error: DamageError) -> None:
-        self._damaged.add(self._name, Damage(self._split.key(index), "", str(error)))
+    def _noting(self, read: Callable[[Sequence[int]], Sequence[T]], index: int, otherwise: T) -> T:
+        """What `read` finds for one sample, or something else where it is damaged, which is noted."""
+        try:
+            return read([index])[0]
+        except DamageError as error:
+            self._damaged.add(self._name, Damage(self._split.key(index), "", str(error)))
+            return otherwise
 
 
 def _each(indices: Sequence[int], clips: Sequence[Clips] | None) -> Iterator[tuple[int, Clips | None]]:

@@ -194,12 +194,10 @@ def rehearse(
 def _batch(plan: StagePlan, spec: ImageSpec, times: int) -> Batch:
     """So many micro-batches of the stage, without values, in one."""
     streams = plan.streams
-    size = streams.size or spec.size
 
     def samples(count: int, *, strong: bool, targets: bool) -> Samples:
         rows = times * count // streams.accumulate
-        frames = () if spec.frames is None else (spec.frames,)
-        images = [torch.empty(rows, *frames, spec.channels, size, size, dtype=torch.uint8) for _ in range(1 + strong)]
+        images = [torch.empty(rows, *spec.pixels(streams.size), dtype=torch.uint8) for _ in range(1 + strong)]
         assigned = torch.empty(rows, spec.classes) if targets else None
         return Samples(images[0], images[1] if strong else None, torch.empty(rows, dtype=torch.int64), assigned)
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mplframe.contracts.batch import Batch, Metrics
-from mplframe.contracts.loss import View
+from mplframe.contracts.loss import View, of_labeled
 from mplframe.contracts.method import Pass, Plan, PlannedNetwork, Stage, StageContext, StagePlan, Streams
 from mplframe.learners.learner import Learner
 from mplframe.learners.metrics import accuracy, mean_metrics, prefixed
@@ -91,11 +91,11 @@ class BatchSizes:
 
     def of(self, view: View) -> int:
         """Samples in one view."""
-        return self.labeled if view.startswith("labeled") else self.unlabeled
+        return self.labeled if of_labeled(view) else self.unlabeled
 
     def learned(self, views: Set[View]) -> int:
         """Samples that a learning rate is for where losses look at these views; see `TrainingConfig.lr_per`."""
-        return self.labeled if any(view.startswith("labeled") for view in views) else self.unlabeled
+        return self.labeled if any(map(of_labeled, views)) else self.unlabeled
 
     def passes(self, role: str, views: Set[View]) -> list[Pass]:
         """What a step that looks at these views computes."""

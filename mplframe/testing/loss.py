@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mplframe.contracts.loss import VIEWS, AuxLoss, LossInputs, Mix, View
+from mplframe.contracts.loss import VIEWS, AuxLoss, LossInputs, Mix, View, of_labeled
 from mplframe.testing.component import made, same, without_values
 
 LABELED, UNLABELED, STEPS = 4, 6, 10
@@ -44,7 +44,7 @@ def _inputs(loss: AuxLoss, classes: int, step: int, *, dtype: torch.dtype, grad:
     generator = torch.Generator().manual_seed(classes)
     logits: dict[View, Tensor] = {}
     for view in VIEWS:
-        count = LABELED if view.startswith("labeled") else UNLABELED
+        count = LABELED if of_labeled(view) else UNLABELED
         drawn = torch.randn(count, classes, generator=generator).to(dtype)
         if view in loss.views:
             logits[view] = drawn.requires_grad_(grad)

@@ -236,11 +236,7 @@ def test_processes_share_the_shards_and_one_that_is_killed_leaves_no_trace(
     monkeypatch.setenv("MPLFRAME_CACHE", environment["MPLFRAME_CACHE"])
     shared = tmp_path / "shared"
     with launched(tmp_path, "-m", "mplframe", *words, "shared") as launch:
-        until = time.monotonic() + 120
-        while not list(shared.glob("*.parquet")):
-            assert launch.process.poll() is None, launch.said
-            assert time.monotonic() < until, launch.said
-            time.sleep(0.01)
+        launch.wait_until(lambda: bool(list(shared.glob("*.parquet"))))
         os.kill(launch.alive(rank=1)[0], signal.SIGKILL)
         assert launch.wait(60) != 0
     finished = {file: file.stat().st_mtime_ns for file in shared.glob("*.parquet")}
