@@ -29,11 +29,11 @@ from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_images
 from torchvision.io import ImageReadMode, decode_jpeg
 
-from mplframe.augmentation.flip import Flip
+from mplframe.augmentation.basic import Flip
 from mplframe.augmentation.randaugment import RandAugment
 from mplframe.contracts.data import Augmentation, Sample
-from mplframe.data.decode import decode
-from mplframe.data.fit import draw_crops, fit
+from mplframe.data.decoding.fit import draw_crops, fit
+from mplframe.data.decoding.image import decode
 
 Job = Callable[[], object]
 CROP = 224

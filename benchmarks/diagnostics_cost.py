@@ -23,12 +23,12 @@ from mplframe.contracts.architecture import ImageSpec
 from mplframe.contracts.batch import Batch, Samples
 from mplframe.feedback.baseline import Baseline
 from mplframe.feedback.cosine import Cosine
-from mplframe.learners.student import NetworkStudent
-from mplframe.learners.teacher import NetworkTeacher
 from mplframe.losses.supervised import Supervised
 from mplframe.losses.uda import UDA
 from mplframe.methods.mpl import MPLStage
 from mplframe.models.small_cnn import SmallCNN
+from mplframe.training.student import NetworkStudent
+from mplframe.training.teacher import NetworkTeacher
 
 # Channels, size of the images, labeled and unlabeled samples of a step, rounds.
 SIZES = {"small_cnn": (1, 8, 32, 128, 150), "wide_resnet-28-2": (3, 32, 32, 64, 20)}
@@ -39,10 +39,10 @@ def silent() -> Iterator[None]:
     """No diagnostics in this block."""
     nothing = torch.zeros(())
     with (
-        mock.patch("mplframe.learners.teacher.squared_slope", return_value=nothing),
-        mock.patch("mplframe.learners.teacher.entropy", return_value=nothing),
-        mock.patch("mplframe.learners.teacher.agreement", return_value=None),
-        mock.patch("mplframe.learners.move.cosine", return_value=nothing),
+        mock.patch("mplframe.training.teacher.squared_slope", return_value=nothing),
+        mock.patch("mplframe.training.teacher.entropy", return_value=nothing),
+        mock.patch("mplframe.training.teacher.agreement", return_value=None),
+        mock.patch("mplframe.training.student.cosine", return_value=nothing),
     ):
         yield
 

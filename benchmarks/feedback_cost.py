@@ -37,14 +37,14 @@ from mplframe.feedback.exact import Exact
 from mplframe.feedback.off import Off
 from mplframe.feedback.per_example import PerExample
 from mplframe.feedback.taylor import Taylor
-from mplframe.learners.labeling import Labeling
-from mplframe.learners.learner import Learner
-from mplframe.learners.student import NetworkStudent
-from mplframe.learners.teacher import NetworkTeacher
 from mplframe.losses.supervised import Supervised
 from mplframe.losses.uda import UDA
 from mplframe.methods.mpl import MPLStage
 from mplframe.models.wide_resnet import WideResNet
+from mplframe.training.labeling import Labeling
+from mplframe.training.learner import Learner
+from mplframe.training.student import NetworkStudent
+from mplframe.training.teacher import NetworkTeacher
 
 Step = Callable[[int], None]
 ESTIMATORS: dict[str, Callable[[], Any]] = {

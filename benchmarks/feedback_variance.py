@@ -27,13 +27,13 @@ from mplframe.contracts.feedback import FeedbackEstimator
 from mplframe.feedback.dot import Dot
 from mplframe.feedback.exact import Exact
 from mplframe.feedback.per_example import PerExample
-from mplframe.learners.labeling import Labeling
-from mplframe.learners.learner import Learner
-from mplframe.learners.student import NetworkStudent
-from mplframe.learners.teacher import NetworkTeacher
 from mplframe.losses.supervised import Supervised
 from mplframe.methods.mpl import MPLStage
 from mplframe.models.small_cnn import SmallCNN
+from mplframe.training.labeling import Labeling
+from mplframe.training.learner import Learner
+from mplframe.training.student import NetworkStudent
+from mplframe.training.teacher import NetworkTeacher
 
 ESTIMATORS: dict[str, Callable[[], FeedbackEstimator]] = {"dot": Dot, "per_example": PerExample, "exact": Exact}
 SIZES = (1, 4, 16, 64, 256)

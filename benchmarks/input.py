@@ -44,15 +44,13 @@ from torchvision.io import ImageReadMode, decode_jpeg
 
 import mplframe
 from benchmarks.augmentation import jpeg, photographs
-from mplframe.augmentation.crop import Crop
-from mplframe.augmentation.flip import Flip
+from mplframe.augmentation.basic import Crop, Flip
 from mplframe.augmentation.randaugment import RandAugment
-from mplframe.builders.streams import Streams
+from mplframe.builders.feed import DataFeed
 from mplframe.contracts.data import Augmentation
-from mplframe.data.loader import Loader
-from mplframe.data.shard_split import ShardSplit
-from mplframe.data.shards import WebDataset
-from mplframe.data.stream import Stream
+from mplframe.data.shards.source import WebDataset
+from mplframe.data.shards.split import ShardSplit
+from mplframe.data.stream import Loader, Stream
 
 SAMPLES = {32: 4_000, 224: 512, 512: 256}
 """Images by their size in pixels."""
@@ -263,9 +261,9 @@ def wait(example: str, steps: int) -> dict[str, Any]:
     """The share of a stage's time in which training waits for its next batch, as the example is."""
     asked: list[float] = []
     given: list[float] = []
-    batches = Streams.batches
+    batches = DataFeed.batches
 
-    def timed(self: Streams, stage: Any, start: int) -> Iterator[Any]:
+    def timed(self: DataFeed, stage: Any, start: int) -> Iterator[Any]:
         line = batches(self, stage, start)
         for _ in range(steps):
             asked.append(time.perf_counter())
@@ -275,7 +273,7 @@ def wait(example: str, steps: int) -> dict[str, Any]:
         line.close()  # type: ignore[attr-defined]
 
     short = [f"method.steps={steps}", "baselines=[]", "method.finetune=null", "evaluation.every=0", "trackers=[jsonl]"]
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(Streams, "batches", timed):
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(DataFeed, "batches", timed):
         mplframe.run(mplframe.load(example, overrides=short), out=folder)
     # The first batches are waited for whatever comes later.
     waited = sum(b - a for a, b in zip(asked[5:], given[5:], strict=True))

@@ -30,12 +30,11 @@ from typing import Any
 import numpy as np
 import webdataset as wds
 
-from mplframe.data.index import ShardIndex
-from mplframe.data.order import Order
-from mplframe.data.shard_split import ShardSplit
-from mplframe.data.shards import WebDataset
-from mplframe.data.sidecar import sidecar_bytes
-from mplframe.data.tar import BLOCK
+from mplframe.data.shards.index import BLOCK, ShardIndex
+from mplframe.data.shards.index_files import sidecar_bytes
+from mplframe.data.shards.source import WebDataset
+from mplframe.data.shards.split import ShardSplit
+from mplframe.data.stream import Order
 
 CASES = ((1, 10**3), (10, 10**4), (100, 10**5), (1_000, 10**6), (10_000, 10**7))
 LARGEST = (100_000, 10**8)

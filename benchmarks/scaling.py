@@ -33,16 +33,16 @@ from mplframe.backends.single import Single
 from mplframe.contracts.architecture import ImageSpec
 from mplframe.contracts.backend import Backend
 from mplframe.feedback.dot import Dot
-from mplframe.learners.learner import Learner
-from mplframe.learners.network import Network
-from mplframe.learners.randomness import seeded
-from mplframe.learners.student import NetworkStudent
-from mplframe.learners.teacher import NetworkTeacher
 from mplframe.losses.supervised import Supervised
 from mplframe.losses.uda import UDA
 from mplframe.methods.mpl import MPLStage
 from mplframe.models.wide_resnet import WideResNet
+from mplframe.randomness import seeded
 from mplframe.testing.problem import random_batch
+from mplframe.training.learner import Learner
+from mplframe.training.network import Network
+from mplframe.training.student import NetworkStudent
+from mplframe.training.teacher import NetworkTeacher
 
 SPEC = ImageSpec(size=32, channels=3, classes=10)
 LABELED, UNLABELED = 16, 48

@@ -30,10 +30,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mplframe.selection.config import ResourceConfig, SelectionConfig
-from mplframe.selection.score_batch import ScoreBatch
-from mplframe.selection.score_reader import ScoreFolder
-from mplframe.selection.score_writer import ScoreWriter
-from mplframe.selection.scores import ScoreFormat
+from mplframe.selection.score_files import ScoreFolder, ScoreWriter
+from mplframe.selection.scores import ScoreBatch, ScoreFormat
 from mplframe.selection.select import select
 
 CLASSES, TOP_P, SHARD = 1000, 10, 10_000

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import mplframe
-from mplframe.config.load import read
-from mplframe.config.yaml12 import parse
+from mplframe.config.load import parse, read
 from mplframe.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from mplframe.feedback.per_example import PerExample as PerExample
     from mplframe.feedback.taylor import Taylor as Taylor
     from mplframe.hooks import hookimpl as hookimpl
-    from mplframe.learners.labeling import Labeling as Labeling
-    from mplframe.learners.learner import Learner as Learner
-    from mplframe.learners.student import NetworkStudent as NetworkStudent
-    from mplframe.learners.teacher import NetworkTeacher as NetworkTeacher
-    from mplframe.losses.label_smoothing import LabelSmoothing as LabelSmoothing
+    from mplframe.losses.supervised import LabelSmoothing as LabelSmoothing
     from mplframe.losses.supervised import Supervised as Supervised
     from mplframe.losses.uda import UDA as UDA
     from mplframe.methods.mpl import MPLStage as MPLStage
+    from mplframe.training.labeling import Labeling as Labeling
+    from mplframe.training.learner import Learner as Learner
+    from mplframe.training.student import NetworkStudent as NetworkStudent
+    from mplframe.training.teacher import NetworkTeacher as NetworkTeacher
 
 _NAMES = {
     "Baseline": "mplframe.feedback.baseline",
@@ -38,12 +38,12 @@ _NAMES = {
     "Cosine": "mplframe.feedback.cosine",
     "Dot": "mplframe.feedback.dot",
     "Exact": "mplframe.feedback.exact",
-    "LabelSmoothing": "mplframe.losses.label_smoothing",
-    "Labeling": "mplframe.learners.labeling",
-    "Learner": "mplframe.learners.learner",
+    "LabelSmoothing": "mplframe.losses.supervised",
+    "Labeling": "mplframe.training.labeling",
+    "Learner": "mplframe.training.learner",
     "MPLStage": "mplframe.methods.mpl",
-    "NetworkStudent": "mplframe.learners.student",
-    "NetworkTeacher": "mplframe.learners.teacher",
+    "NetworkStudent": "mplframe.training.student",
+    "NetworkTeacher": "mplframe.training.teacher",
     "Off": "mplframe.feedback.off",
     "PerExample": "mplframe.feedback.per_example",
     "Samples": "mplframe.contracts.batch",

@@ -6,7 +6,7 @@ from mplframe.hooks import Components, hookimpl
 @hookimpl
 def mplframe_architecture() -> Components:
     return {
-        "calibration_mlp": "mplframe.models.calibration_mlp:CalibrationMLP",
+        "calibration_mlp": "mplframe.models.mlp:CalibrationMLP",
         "efficientnet_b0": "mplframe.models.efficientnet:EfficientNetB0",
         "efficientnet_b1": "mplframe.models.efficientnet:EfficientNetB1",
         "efficientnet_b2": "mplframe.models.efficientnet:EfficientNetB2",
@@ -31,7 +31,7 @@ def mplframe_architecture() -> Components:
         "resnext50_32x4d": "mplframe.models.resnet:ResNeXt50",
         "small_cnn": "mplframe.models.small_cnn:SmallCNN",
         "timm": "mplframe.models.timm_model:TimmModel",
-        "trained": "mplframe.builders.trained:Trained",
+        "trained": "mplframe.builders.from_run:FromRun",
         "wide_resnet": "mplframe.models.wide_resnet:WideResNet",
     }
 
@@ -40,10 +40,10 @@ def mplframe_architecture() -> Components:
 def mplframe_augmentation() -> Components:
     return {
         "autoaugment": "mplframe.augmentation.autoaugment:AutoAugment",
-        "crop": "mplframe.augmentation.crop:Crop",
-        "cutout": "mplframe.augmentation.cutout:Cutout",
-        "flip": "mplframe.augmentation.flip:Flip",
-        "noise": "mplframe.augmentation.noise:Noise",
+        "crop": "mplframe.augmentation.basic:Crop",
+        "cutout": "mplframe.augmentation.basic:Cutout",
+        "flip": "mplframe.augmentation.basic:Flip",
+        "noise": "mplframe.augmentation.basic:Noise",
         "randaugment": "mplframe.augmentation.randaugment:RandAugment",
     }
 
@@ -54,19 +54,19 @@ def mplframe_backend() -> Components:
         "ddp": "mplframe.backends.ddp:DataParallel",
         "fsdp": "mplframe.backends.fsdp:FullyShardedDataParallel",
         "single": "mplframe.backends.single:Single",
-        "xla_spmd": "mplframe.backends.xla_spmd:XlaSpmd",
+        "xla_spmd": "mplframe.backends.xla.backend:XlaSpmd",
     }
 
 
 @hookimpl
 def mplframe_dataset() -> Components:
     return {
-        "digits": "mplframe.data.embedded:Digits",
-        "fashion_mnist": "mplframe.data.embedded:FashionMNIST",
-        "moving_digits": "mplframe.data.moving_digits:MovingDigits",
-        "pipeline": "mplframe.data.pipeline:Pipeline",
-        "two_moons": "mplframe.data.two_moons:TwoMoons",
-        "webdataset": "mplframe.data.shards:WebDataset",
+        "digits": "mplframe.data.sources.small:Digits",
+        "fashion_mnist": "mplframe.data.sources.small:FashionMNIST",
+        "moving_digits": "mplframe.data.sources.small:MovingDigits",
+        "pipeline": "mplframe.data.sources.pipeline:Pipeline",
+        "two_moons": "mplframe.data.sources.two_moons:TwoMoons",
+        "webdataset": "mplframe.data.shards.source:WebDataset",
     }
 
 
@@ -91,12 +91,12 @@ def mplframe_feedback() -> Components:
 @hookimpl
 def mplframe_lookahead() -> Components:
     return {
-        "adam": "mplframe.lookahead.adam:Adam",
-        "lars": "mplframe.lookahead.lars:LARS",
-        "measured": "mplframe.lookahead.measured:Measured",
-        "nesterov": "mplframe.lookahead.nesterov:Nesterov",
-        "rmsprop": "mplframe.lookahead.rmsprop:RMSProp",
-        "sgd": "mplframe.lookahead.sgd:SGD",
+        "adam": "mplframe.optim.adam:AdamLookahead",
+        "lars": "mplframe.optim.lars:LARSLookahead",
+        "measured": "mplframe.optim.lookahead:MeasuredLookahead",
+        "nesterov": "mplframe.optim.sgd:NesterovLookahead",
+        "rmsprop": "mplframe.optim.rmsprop:RMSPropLookahead",
+        "sgd": "mplframe.optim.sgd:SGDLookahead",
     }
 
 
@@ -106,7 +106,7 @@ def mplframe_loss() -> Components:
         "annealed": "mplframe.losses.annealed:Annealed",
         "assigned": "mplframe.losses.assigned:Assigned",
         "fixmatch": "mplframe.losses.fixmatch:FixMatch",
-        "label_smoothing": "mplframe.losses.label_smoothing:LabelSmoothing",
+        "label_smoothing": "mplframe.losses.supervised:LabelSmoothing",
         "mean_teacher": "mplframe.losses.mean_teacher:MeanTeacher",
         "mixup": "mplframe.losses.mixup:Mixup",
         "supervised": "mplframe.losses.supervised:Supervised",
@@ -123,29 +123,29 @@ def mplframe_method() -> Components:
         "pseudo_label": "mplframe.methods.pseudo_label:PseudoLabeling",
         "reduced_mpl": "mplframe.methods.reduced_mpl:ReducedMPL",
         "supervised": "mplframe.methods.supervised:SupervisedLearning",
-        "uda": "mplframe.methods.uda:UnsupervisedDataAugmentation",
+        "uda": "mplframe.methods.supervised:UnsupervisedDataAugmentation",
     }
 
 
 @hookimpl
 def mplframe_optimizer() -> Components:
     return {
-        "adam": "mplframe.optimizers.adam:Adam",
-        "adamw": "mplframe.optimizers.adamw:AdamW",
-        "lars": "mplframe.optimizers.lars:LARS",
-        "rmsprop": "mplframe.optimizers.rmsprop:RMSProp",
-        "sgd": "mplframe.optimizers.sgd:SGD",
+        "adam": "mplframe.optim.adam:Adam",
+        "adamw": "mplframe.optim.adam:AdamW",
+        "lars": "mplframe.optim.lars:LARS",
+        "rmsprop": "mplframe.optim.rmsprop:RMSProp",
+        "sgd": "mplframe.optim.sgd:SGD",
     }
 
 
 @hookimpl
 def mplframe_schedule() -> Components:
     return {
-        "constant": "mplframe.schedules.constant:Constant",
-        "cosine": "mplframe.schedules.cosine:Cosine",
-        "equal_steps": "mplframe.schedules.equal_steps:EqualSteps",
-        "exponential": "mplframe.schedules.exponential:Exponential",
-        "milestones": "mplframe.schedules.milestones:Milestones",
+        "constant": "mplframe.optim.schedules:Constant",
+        "cosine": "mplframe.optim.schedules:Cosine",
+        "equal_steps": "mplframe.optim.schedules:EqualSteps",
+        "exponential": "mplframe.optim.schedules:Exponential",
+        "milestones": "mplframe.optim.schedules:Milestones",
     }
 
 

@@ -35,14 +35,14 @@ KINDS = (
     KindOfComponent("augmentation", "mplframe.contracts.data:Augmentation"),
     KindOfComponent("backend", "mplframe.contracts.backend:Backend"),
     KindOfComponent("dataset", "mplframe.contracts.data:DatasetSource"),
-    KindOfComponent("evaluator", "mplframe.contracts.evaluation:Evaluator"),
+    KindOfComponent("evaluator", "mplframe.contracts.watching:Evaluator"),
     KindOfComponent("feedback", "mplframe.contracts.feedback:FeedbackEstimator"),
-    KindOfComponent("lookahead", "mplframe.contracts.lookahead:Lookahead"),
+    KindOfComponent("lookahead", "mplframe.contracts.optimizer:Lookahead"),
     KindOfComponent("loss", "mplframe.contracts.loss:AuxLoss"),
     KindOfComponent("method", "mplframe.contracts.method:Method"),
     KindOfComponent("optimizer", "mplframe.contracts.optimizer:OptimizerFactory"),
     KindOfComponent("schedule", "mplframe.contracts.optimizer:Schedule"),
-    KindOfComponent("tracker", "mplframe.contracts.tracker:Tracker"),
+    KindOfComponent("tracker", "mplframe.contracts.watching:Tracker"),
 )
 
 
@@ -67,7 +67,7 @@ class Specs:
 
     @hookspec
     def mplframe_evaluator(self) -> Components:  # type: ignore[empty-body]
-        """What judges a network: `mplframe.contracts.evaluation.Evaluator`."""
+        """What judges a network: `mplframe.contracts.watching.Evaluator`."""
 
     @hookspec
     def mplframe_feedback(self) -> Components:  # type: ignore[empty-body]
@@ -75,7 +75,7 @@ class Specs:
 
     @hookspec
     def mplframe_lookahead(self) -> Components:  # type: ignore[empty-body]
-        """Optimizer steps as functions of the gradient: `mplframe.contracts.lookahead.Lookahead`."""
+        """Optimizer steps as functions of the gradient: `mplframe.contracts.optimizer.Lookahead`."""
 
     @hookspec
     def mplframe_loss(self) -> Components:  # type: ignore[empty-body]
@@ -95,4 +95,4 @@ class Specs:
 
     @hookspec
     def mplframe_tracker(self) -> Components:  # type: ignore[empty-body]
-        """Where metrics go: `mplframe.contracts.tracker.Tracker`."""
+        """Where metrics go: `mplframe.contracts.watching.Tracker`."""

@@ -1,4 +1,4 @@
-"""Discovery: entry points first, then what ships; every failure names the plugin at fault.
+"""Discovery of plugins, and the registry of what they bring; every failure names the plugin at fault.
 
 A plugin that can't be loaded doesn't take the others down. It is listed as broken, with the reason, and the reason is
 repeated where a config asks for a name that isn't there.
@@ -6,18 +6,119 @@ repeated where a config asks for a name that isn't there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import importlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import pluggy
 
 from mplframe import builtins
 from mplframe.config.base import ComponentConfig
-from mplframe.errors import PluginError, UserError
+from mplframe.errors import PluginError, UserError, nearest
 from mplframe.hooks import KINDS, PROJECT, Specs
-from mplframe.registry import Registry
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered component.
+
+    Attributes:
+        name: what a config writes.
+        target: the class, or `"package.module:Class"` to import it lazily.
+        origin: the distribution that brought it, such as `mplframe`.
+    """
+
+    name: str
+    target: type | str
+    origin: str
+
+    @property
+    def path(self) -> str:
+        """`package.module:Class`, whether or not it has been imported."""
+        if isinstance(self.target, str):
+            return self.target
+        return f"{self.target.__module__}:{self.target.__qualname__}"
+
+
+class Registry(Generic[T]):
+    """Names of one kind of component.
+
+    Args:
+        kind: the word that errors and `plugins list` use, such as `feedback`.
+        contract: `"package.module:Class"` of the abstract class that every component of this kind extends.
+    """
+
+    def __init__(self, kind: str, contract: str) -> None:
+        self.kind = kind
+        self.contract = contract
+        self._entries: dict[str, Entry] = {}
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(sorted(self._entries.values(), key=lambda entry: entry.name))
+
+    def names(self) -> list[str]:
+        """All registered names, sorted."""
+        return sorted(self._entries)
+
+    def register(self, name: str, target: type[T] | str, *, origin: str) -> None:
+        """Add a component.
+
+        Raises:
+            PluginError: the name is taken; the newcomer is to blame.
+        """
+        if (taken := self._entries.get(name)) is not None:
+            raise PluginError(
+                f"plugin {origin!r} registers the {self.kind} {name!r}, which {taken.origin!r} already has "
+                f"({taken.path}); choose another name"
+            )
+        self._entries[name] = Entry(name, target, origin)
+
+    def forget(self, name: str) -> None:
+        """Take a component out again; used when a plugin turns out to be unusable half-way."""
+        self._entries.pop(name, None)
+
+    def get(self, name: str) -> type[T]:
+        """The class behind a name.
+
+        Raises:
+            UserError: no such name; says the nearest spelling and what is allowed.
+            PluginError: the class can't be imported or doesn't fulfil the contract; says whose it is.
+        """
+        entry = self._entries.get(name)
+        if entry is None:
+            raise UserError(
+                f"no {self.kind} is named {name!r}{nearest(name, self._entries)} "
+                f"(installed: {', '.join(self.names()) or 'none'}; `mplframe plugins list` shows where each comes from)"
+            )
+        cls = _import(entry.target, f"the {self.kind} {name!r} of plugin {entry.origin!r}")
+        contract = _import(self.contract, f"the contract of {self.kind}")
+        if not (isinstance(cls, type) and issubclass(cls, contract)):
+            raise PluginError(
+                f"the {self.kind} {name!r} of plugin {entry.origin!r} ({entry.path}) doesn't extend {self.contract}"
+            )
+        if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+            raise PluginError(
+                f"the {self.kind} {name!r} of plugin {entry.origin!r} ({entry.path}) lacks what its contract asks for: "
+                f"{', '.join(missing)}"
+            )
+        return cast("type[T]", cls)
+
+
+def _import(target: type | str, what: str) -> type:
+    if isinstance(target, type):
+        return target
+    module, _, attribute = target.partition(":")
+    try:
+        found: type = getattr(importlib.import_module(module), attribute)
+    except Exception as error:
+        # An import runs foreign code: whatever it raises is reported with the name of its owner.
+        raise PluginError(f"{what} can't be imported from {target!r}: {type(error).__name__}: {error}") from error
+    return found
+
 
 GROUP = "mplframe"
 

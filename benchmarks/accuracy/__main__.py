@@ -13,9 +13,9 @@ import benchmarks.accuracy
 from benchmarks.accuracy.grid import Cell, installed, variants
 from benchmarks.accuracy.sweep import decisive, environment, sweep
 from benchmarks.accuracy.table import failed, table
-from mplframe.checkpoint.files import write_atomic
 from mplframe.engine.interrupt import Interrupted
 from mplframe.errors import MplframeError
+from mplframe.io.files import write_atomic
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

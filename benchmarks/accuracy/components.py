@@ -13,7 +13,7 @@ from mplframe.config.base import ComponentConfig, Kind
 from mplframe.contracts.data import DatasetSource, Split, SplitName
 from mplframe.contracts.loss import AuxLoss, LossInputs, View
 from mplframe.hooks import Components, hookimpl
-from mplframe.losses.cross_entropy import cross_entropy
+from mplframe.losses.supervised import cross_entropy
 
 
 def shifted(labels: Tensor, *, below: int, classes: int) -> Tensor:

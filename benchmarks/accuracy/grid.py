@@ -11,7 +11,7 @@ from typing import Any
 import mplframe
 from benchmarks.accuracy import components
 from mplframe.config import load as config_files
-from mplframe.config import yaml12
+from mplframe.config import load as yaml12
 from mplframe.config.run import RunConfig
 from mplframe.errors import UserError, nearest
 from mplframe.plugins import Components, discover

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mplframe.data.splits import stratified
-from mplframe.data.two_moons import two_moons
+from mplframe.data.packing.choice import stratified
+from mplframe.data.sources.two_moons import two_moons
 
 POINTS = 2000
 NOISE = 0.1

@@ -15,12 +15,9 @@ from mplframe.api.datasets import (
     data_verify,
 )
 from mplframe.api.doctor import doctor
-from mplframe.api.exporting import export
-from mplframe.api.planning import plan
-from mplframe.api.runs import run
+from mplframe.api.networks import Trained, evaluate, export, load_trained, predict, transfer
+from mplframe.api.runs import plan, run
 from mplframe.api.selecting import duplicates, label, select
-from mplframe.api.trained import Trained, evaluate, load_trained, predict
-from mplframe.api.transfer import transfer
 
 __all__ = [
     "Trained",

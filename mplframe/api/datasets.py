@@ -11,20 +11,18 @@ from typing import Any
 from mplframe.api.configs import components
 from mplframe.builders import build_run, open_dataset
 from mplframe.config.run import RunConfig
-from mplframe.data.assigned_member import ANY_CLASS
-from mplframe.data.contact_sheet import contact_sheet
-from mplframe.data.indexing import index_shards
-from mplframe.data.inspection import SplitInspection
-from mplframe.data.inspection import inspect as inspect_dataset
-from mplframe.data.manifest import write_manifest
-from mplframe.data.pack import PackOptions, PackReport, ShardLimits, pack_folders, pack_manifest, pack_source
-from mplframe.data.packing import Progress
-from mplframe.data.partition import Amount, divide
-from mplframe.data.preview import preview_sheet
-from mplframe.data.readers.packed import open_packed
+from mplframe.data.inspecting.indexing import index_shards
+from mplframe.data.inspecting.inspection import SPLITS, SplitInspection, verify, verify_shards
+from mplframe.data.inspecting.inspection import inspect as inspect_dataset
+from mplframe.data.inspecting.sheets import contact_sheet, preview_sheet
+from mplframe.data.packing.lists import write_manifest
+from mplframe.data.packing.pack import PackOptions, PackReport, ShardLimits, pack_folders, pack_manifest, pack_source
+from mplframe.data.packing.packing import Progress
+from mplframe.data.packing.partition import Amount, divide
 from mplframe.data.readers.parquet import Columns
-from mplframe.data.shards import WebDataset
-from mplframe.data.verification import SPLITS, verify, verify_shards
+from mplframe.data.readers.shards import open_packed
+from mplframe.data.shards.members import ANY_CLASS
+from mplframe.data.shards.source import WebDataset
 from mplframe.errors import UserError
 from mplframe.plugins import Components
 
@@ -51,7 +49,7 @@ def data_pack(
         out: a folder, or the URL of a place in a store.
         labeled: a folder with one subfolder of images a class; with it, perhaps, `unlabeled`, a folder of images.
         source: instead of folders, a dataset, which `format`, `columns`, `split`, `labels` (how many stay labeled) and
-            `choose` are of; see `mplframe.data.pack.pack_source`.
+            `choose` are of; see `mplframe.data.packing.pack.pack_source`.
         test: a folder like `labeled`, or how many samples are held out: a number or a fraction.
         keep_truth: keep the labels of unlabeled samples.
         progress: told how far it is.
@@ -137,7 +135,7 @@ def data_collect(
     progress: Progress | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Make shards of the images that a manifest names; see `mplframe.data.pack.pack_manifest`.
+    """Make shards of the images that a manifest names; see `mplframe.data.packing.pack.pack_manifest`.
 
     Args:
         manifest: made by `select`, from scores of shards.

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from mplframe.api.configs import components
-from mplframe.data.embedded import FashionMNIST
+from mplframe.data.sources.small import FashionMNIST
 from mplframe.errors import UserError
 from mplframe.plugins import Components
 

@@ -13,16 +13,18 @@ from typing import Any
 
 from mplframe.api.configs import components
 from mplframe.backends.processes import check_alone
-from mplframe.builders import Run, build_run
+from mplframe.builders import Maker, Run, build_run
+from mplframe.checkpoint.compatible import check_identity
 from mplframe.checkpoint.run_folder import RunFolder
-from mplframe.checkpoint.store import CheckpointStore
-from mplframe.checkpoint.writer import Writer
+from mplframe.checkpoint.store import CheckpointStore, Writer
+from mplframe.config.load import dump
 from mplframe.config.run import RunConfig
-from mplframe.config.yaml12 import dump
-from mplframe.contracts.tracker import Tracker
-from mplframe.engine.compatible import check_identity
-from mplframe.engine.progress import Progress
-from mplframe.engine.watcher import Watch, Watcher
+from mplframe.contracts.watching import Tracker
+from mplframe.engine.interrupt import Watch, Watcher
+from mplframe.engine.loop import Progress
+from mplframe.planning.cost import PlanCost
+from mplframe.planning.devices import Devices
+from mplframe.planning.planner import Planner
 from mplframe.plugins import Components
 
 
@@ -166,3 +168,25 @@ def _manifest(live: Run, found: Components, command: Sequence[str]) -> dict[str,
         "classes": list(live.source.classes),
         "stages": [{"name": stage.name, "steps": stage.plan.steps} for stage in live.training],
     }
+
+
+def plan(
+    config: RunConfig,
+    *,
+    devices: Devices | None = None,
+    rehearse: bool = True,
+    installed: Components | None = None,
+) -> PlanCost:
+    """What a run would cost, computed on the meta device: no data are touched and no memory is taken.
+
+    Args:
+        config: of the run.
+        devices: that it would run on, from `mplframe.planning.devices.find_devices`; None plans no time and no fit.
+        rehearse: run a step of each stage without values to know its memory, which takes seconds; else it is an upper
+            estimate.
+        installed: what names may refer to.
+
+    Raises:
+        UserError: the config can't be carried out.
+    """
+    return Planner(config, Maker(installed or components()), devices, rehearse).plan()

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mplframe.augmentation.batches import Pixels, batch, pixels
 from mplframe.augmentation.operations import Apply, Operation, Surroundings
-from mplframe.augmentation.pixels import Pixels, batch, pixels
 
 TOGETHER = 2**20
 """Bytes of images that are sorted by operation at a time, so that they stay in the processor's cache."""

@@ -20,8 +20,7 @@ from mplframe.backends.recomputed import recompute_blocks
 from mplframe.backends.sharding import Sharding, is_cut, laid_out_like, local, whole
 from mplframe.backends.single import inner
 from mplframe.contracts.backend import Backend, T
-from mplframe.contracts.batch import Batch, Tensors
-from mplframe.contracts.state import mapped
+from mplframe.contracts.batch import Batch, Tensors, mapped
 
 
 @final

@@ -10,24 +10,24 @@ from typing import Any
 import torch
 from torch import nn
 
+from mplframe.builders.feed import DataFeed
 from mplframe.builders.maker import Maker
-from mplframe.builders.streams import Streams
 from mplframe.checkpoint.run_folder import RunFolder
 from mplframe.config.base import ComponentConfig
 from mplframe.config.run import RunConfig
 from mplframe.contracts.architecture import Architecture, ImageSpec, check_input
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.data import EvaluationBatch, Split, SplitName
-from mplframe.contracts.lookahead import Lookahead
 from mplframe.contracts.method import Plan, PlannedNetwork, StagePlan, TaskPlan
-from mplframe.contracts.tracker import Tracker
+from mplframe.contracts.optimizer import Lookahead
+from mplframe.contracts.watching import Tracker
 from mplframe.engine.interrupt import Flag
-from mplframe.engine.judge import Judge
 from mplframe.engine.loop import RunStage, RunTask
 from mplframe.errors import CheckpointError, UserError
-from mplframe.learners.learner import find_lookahead
-from mplframe.learners.network import Network, freeze
-from mplframe.learners.randomness import seeded
+from mplframe.inference.judge import Judge
+from mplframe.randomness import seeded
+from mplframe.training.learner import find_lookahead
+from mplframe.training.network import Network, freeze
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Context:
 class ContextWithData(Context):
     """What a task is given; see `mplframe.contracts.method.TaskContext`."""
 
-    streams: Streams
+    streams: DataFeed
     evaluation: Judge
     flag: Flag
     trackers: Sequence[Tracker]

@@ -11,10 +11,10 @@ from mplframe.config import load as config_files
 from mplframe.config.base import BaseConfig, ComponentConfig, Kind
 from mplframe.config.resolve import resolve
 from mplframe.contracts.data import DatasetSource, Split
-from mplframe.data.assigned_member import ANY_CLASS
-from mplframe.data.readers.folder import unlabeled_folder
+from mplframe.data.readers.files import unlabeled_folder
 from mplframe.data.readers.split import ReaderSplit
-from mplframe.data.shards import WebDataset
+from mplframe.data.shards.members import ANY_CLASS
+from mplframe.data.shards.source import WebDataset
 from mplframe.errors import DataError, UserError
 from mplframe.plugins import Components
 

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from mplframe.builders.context import Context, image_spec, run_stages
+from mplframe.builders.feed import DataFeed, RunSplitName, check_shares
 from mplframe.builders.maker import Maker
-from mplframe.builders.streams import RunSplitName, Streams, check_shares
 from mplframe.checkpoint.run_folder import RunFolder
 from mplframe.checkpoint.store import CheckpointStore
 from mplframe.config.run import RunConfig
 from mplframe.contracts.architecture import ImageSpec
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.data import DatasetSource
-from mplframe.contracts.tracker import Tracker
+from mplframe.contracts.watching import Tracker
 from mplframe.engine.interrupt import Flag
-from mplframe.engine.judge import Judge
 from mplframe.engine.loop import Engine, Every, RunStage, RunTask
+from mplframe.inference.judge import Judge
+from mplframe.inference.scoring import check_tagged
 from mplframe.plugins import Components
-from mplframe.tasks.scoring import check_tagged
 
 FREE_INPUT = frozenset({"workers", "prefetch", "prefetch_mb", "max_damaged"})
 """Settings of the input that a resumed run may change: they change no batch."""
@@ -36,7 +36,7 @@ class Run:
     spec: ImageSpec
     stages: Sequence[RunStage | RunTask]
     flag: Flag
-    streams: Streams
+    streams: DataFeed
     judge: Judge
     trackers: Sequence[Tracker]
 
@@ -109,7 +109,7 @@ def build_run(config: RunConfig, components: Components, folder: RunFolder | Non
     source: DatasetSource = make("dataset", config.data)
     spec = image_spec(config, source.classes)
     backend: Backend = make("backend", config.backend)
-    streams = Streams(config, source, make, backend)
+    streams = DataFeed(config, source, make, backend)
     trackers = [make("tracker", c) for c in config.trackers] if backend.main else []
     flag = Flag()
     shared = {

@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mplframe.checkpoint.files import alone, make_folder, write_atomic
 from mplframe.checkpoint.format import SHARDED, load, save
 from mplframe.checkpoint.store import BEST, CheckpointStore
 from mplframe.errors import CheckpointError, UserError, writing
-from mplframe.json_text import json_text
+from mplframe.io.files import alone, json_text, make_folder, write_atomic
 
 
 class RunFolder:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from mplframe.cli.shared import CheckpointOption, JsonOption, RoleOption, RunArgument, SetOption, answer
+from mplframe.cli.shared import CheckpointOption, JsonOption, ProfileOption, RoleOption, RunArgument, SetOption, answer
 
 
 def label(
@@ -82,7 +83,7 @@ def select(
 ) -> None:
     """Choose images by their scores: threshold, the best of each class, balance; writes a manifest and a report."""
     from mplframe import api
-    from mplframe.report.selection import selection_table
+    from mplframe.report.tables import selection_table
     from mplframe.selection.config import ResourceConfig
 
     resources = ResourceConfig(memory_gib=memory_gib, threads=threads, scratch=scratch)
@@ -116,3 +117,82 @@ def add_to(app: Any) -> None:
     app.command(epilog="Example: mplframe label runs/teacher 's3://photos/{000..999}.tar' --out scores/")(label)
     app.command(epilog="Example: mplframe select scores/ --out best.parquet --set top_p=10 --set top_k=16000")(select)
     app.command(epilog="Example: mplframe duplicates scores/ test-scores/ --out copies.parquet")(duplicates)
+
+
+def transfer(
+    target: RunArgument,
+    data: Annotated[str, typer.Argument(metavar="DATASET", help="A config file, or a folder made by `data pack`.")],
+    checkpoint: CheckpointOption = "last",
+    role: RoleOption = None,
+    strength: Annotated[
+        float | None, typer.Option(help="Inverse of the regularisation; chosen by cross-validation if not given.")
+    ] = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge a network's features by a logistic regression on other data; its classes needn't be the network's.
+
+    Full finetuning is a run of `supervised` with the network {name: trained, run: RUN, head: new}: see
+    examples/transfer.yaml.
+    """
+    from mplframe import api
+
+    found = api.transfer(target, data, checkpoint=checkpoint, role=role, strength=strength, overrides=overrides or [])
+    answer(
+        found,
+        as_json,
+        lambda: (
+            f"{100 * found['top1']:.2f} % top-1 on {found['test']} test samples, from {found['features']} features "
+            f"of {found['labeled']} labeled samples"
+        ),
+    )
+
+
+def sweep(
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG|SWEEP", help="A YAML file; with --report the folder of a sweep.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="The folder; by default sweeps/ and the name of the file."),
+    ] = None,
+    ranges: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--range",
+            metavar="KEY=LOW:HIGH[:log]",
+            help="Search a setting, or KEY=[A, B] for choices; may be given often. Wins over the file's sweep.ranges.",
+        ),
+    ] = None,
+    overrides: SetOption = None,
+    profile: ProfileOption = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Trials at once, a process each.")] = 1,
+    resume: Annotated[
+        str, typer.Option(metavar="auto|never", help="never removes what an earlier sweep left in the folder.")
+    ] = "auto",
+    report: Annotated[bool, typer.Option("--report", help="Only say what a sweep has found so far.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Search for better settings: trials are runs; the same command goes on where it was stopped or killed."""
+    from mplframe import api
+    from mplframe.errors import optional
+    from mplframe.report.tables import sweep_table
+
+    optional("optuna", "optuna")
+    from mplframe.search.folder import report as written
+    from mplframe.search.parameters import parse_range
+    from mplframe.search.sweep import sweep as searched
+
+    if report:
+        found = written(config)
+    else:
+        found = searched(
+            api.load(config, overrides=overrides or [], profile=profile),
+            out=out if out is not None else Path("sweeps") / config.stem,
+            ranges=dict(parse_range(text) for text in ranges or []),
+            jobs=jobs,
+            resume=resume,
+            tell=lambda text: typer.echo(text, err=True),
+            command=sys.argv,
+        )
+    answer(found, as_json, lambda: sweep_table(found))

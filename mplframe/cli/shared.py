@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mplframe.json_text import json_text
+from mplframe.io.files import json_text
 
 ConfigArgument = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as examples/quickstart.yaml.")

@@ -12,6 +12,7 @@ import typer
 
 from mplframe.cli import select as selection
 from mplframe.cli.data import data_app
+from mplframe.cli.select import sweep, transfer
 from mplframe.cli.shared import (
     CheckpointOption,
     ConfigArgument,
@@ -22,8 +23,6 @@ from mplframe.cli.shared import (
     SetOption,
     answer,
 )
-from mplframe.cli.sweep import sweep
-from mplframe.cli.transfer import transfer
 from mplframe.errors import MplframeError, UserError
 
 app = typer.Typer(
@@ -110,7 +109,7 @@ def plan(
 ) -> None:
     """Say what a run would cost, without touching data or taking memory."""
     from mplframe import api
-    from mplframe.engine.devices import find_devices
+    from mplframe.planning.devices import find_devices
     from mplframe.report.plan import plan_table
 
     devices = find_devices(device, memory=memory, flops=flops, utilisation=utilisation)
@@ -175,7 +174,7 @@ def config_show(
 ) -> None:
     """Print the whole configuration, defaults and overrides included."""
     from mplframe import api
-    from mplframe.config.yaml12 import dump
+    from mplframe.config.load import dump
 
     data = api.load(config, overrides=overrides or [], profile=profile).dump()
     answer(data, as_json, lambda: dump(data).rstrip())
@@ -207,7 +206,7 @@ def doctor(as_json: JsonOption = False) -> None:
     It describes and exits with 0; `mplframe plugins doctor` checks what is registered.
     """
     from mplframe import api
-    from mplframe.report.environment import environment_table
+    from mplframe.report.tables import environment_table
 
     found = api.doctor()
     answer(found, as_json, lambda: environment_table(found))

@@ -1,4 +1,4 @@
-"""Where tensors live and how gradients of several processes become one."""
+"""Where networks live and how processes share the work; how weights are split."""
 
 from __future__ import annotations
 
@@ -12,8 +12,32 @@ from torch import Tensor, nn
 
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.batch import Batch, Tensors
-from mplframe.contracts.sharding import Sharding
 from mplframe.errors import MplframeError
+
+
+class Sharding(ABC):
+    """Into how many equal parts tensors are cut, each device holding one."""
+
+    @abstractmethod
+    def weight_parts(self, shape: Sequence[int]) -> int:
+        """Of a parameter, a buffer, or a part of an optimizer's state of its shape; 1 where each device holds all."""
+
+    @abstractmethod
+    def activation_parts(self, shape: Sequence[int]) -> int:
+        """Of one sample's images, or of what a layer gives or keeps for them; [N, C, ...]."""
+
+    @abstractmethod
+    def check_activation(self, shape: Sequence[int], *, layer: str) -> None:
+        """See that what a layer gives can be cut as `activation_parts` says.
+
+        Args:
+            shape: [N, C, ...].
+            layer: what the error calls it.
+
+        Raises:
+            UserError: its parts wouldn't be equal.
+        """
+
 
 T = TypeVar("T")
 

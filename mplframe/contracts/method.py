@@ -16,8 +16,8 @@ from mplframe.contracts.architecture import ImageSpec
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Batch, Metrics
 from mplframe.contracts.data import EvaluationBatch, Split, SplitName
-from mplframe.contracts.lookahead import Lookahead
 from mplframe.contracts.loss import VIEWS, View, of_labeled
+from mplframe.contracts.optimizer import Lookahead
 
 
 @dataclass(frozen=True)

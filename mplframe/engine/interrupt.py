@@ -1,13 +1,16 @@
-"""A polite end: on SIGINT or SIGTERM the step in hand is finished and saved."""
+"""Signals that end a run after its step, and what watches for them."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
+from typing import final
 
+from mplframe.contracts.watching import Record, Tracker
 from mplframe.errors import MplframeError
 
 
@@ -51,3 +54,25 @@ def polite_end(flag: Flag) -> Iterator[Flag]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+Watch = Callable[[Record], bool]
+"""Shown every record; says whether the run is to stop. It then saves where it is and raises `Interrupted`."""
+
+
+@final
+class Watcher(Tracker):
+    """Shows records to a `Watch`, and raises the flag of the run where it says so."""
+
+    def __init__(self, watch: Watch, flag: Flag) -> None:
+        self._watch, self._flag = watch, flag
+
+    def open(self, folder: Path, *, total_steps: int, done: int) -> None:
+        return
+
+    def log(self, record: Record) -> None:
+        if self._watch(record):
+            self._flag.raised = True
+
+    def close(self) -> None:
+        return

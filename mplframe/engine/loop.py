@@ -1,26 +1,99 @@
-"""The loop: stages one after another, each a number of equal steps; log, save and evaluate when due."""
+"""The only training loop: steps, logs, checkpoints, evaluation, and how far it has come."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol, TypeVar
 
-from mplframe.checkpoint.rng import rng_state, seed_rng, set_rng_state
+from mplframe.checkpoint.compatible import restore
 from mplframe.checkpoint.store import CheckpointStore
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Batch
 from mplframe.contracts.method import Stage, StageContext, StagePlan, TaskContext, TaskPlan
-from mplframe.contracts.tracker import Record, Tracker
-from mplframe.engine.compatible import restore
+from mplframe.contracts.watching import Record, Tracker
 from mplframe.engine.interrupt import Flag, Interrupted, polite_end
-from mplframe.engine.judge import Judge
 from mplframe.engine.meter import Meter
-from mplframe.engine.pace import Pace
-from mplframe.engine.progress import Progress
 from mplframe.errors import UserError
+from mplframe.inference.judge import Judge
+from mplframe.randomness import rng_state, seed_rng, set_rng_state
+
+T = TypeVar("T")
+
+
+class Pace:
+    """Measures from one look to the next."""
+
+    def __init__(self) -> None:
+        self.restart(0)
+
+    def restart(self, images: int) -> None:
+        """Begin to measure now, after so many images."""
+        self._start, self._images, self._waited = time.perf_counter(), images, 0.0
+
+    def waiting(self, batches: Iterable[T]) -> Iterator[T]:
+        """The batches as they are; the time until each is there counts as waited."""
+        source = iter(batches)
+        while True:
+            start = time.perf_counter()
+            batch = next(source, None)
+            self._waited += time.perf_counter() - start
+            if batch is None:
+                return
+            yield batch
+
+    def look(self, images: int) -> dict[str, float]:
+        """`images_per_second` and `waiting`, the share of the time in [0, 1]; the next look measures from here.
+
+        Args:
+            images: learned from since the run began.
+        """
+        seconds = max(time.perf_counter() - self._start, 1e-9)
+        found = {"images_per_second": (images - self._images) / seconds, "waiting": self._waited / seconds}
+        self.restart(images)
+        return found
+
+
+Results = dict[str, dict[str, float]]
+"""Metrics by network role."""
+
+
+@dataclass
+class Progress:
+    """Where a run is.
+
+    Attributes:
+        stage: index of the present stage.
+        step: steps of it that are done.
+        total: steps of all stages that are done.
+        images: labeled and unlabeled samples that were learned from.
+        seconds: spent in all lives of the run.
+        results: of each finished stage, by its name: each network's metrics, `seconds` and `images`.
+        best: the best value so far of the metric that decides, or None.
+        began_seconds: `seconds` when the present stage began.
+        began_images: `images` when the present stage began.
+    """
+
+    stage: int = 0
+    step: int = 0
+    total: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    best: float | None = None
+    began_seconds: float = 0.0
+    began_images: int = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Progress:
+        """Take back what `state_dict` gave."""
+        return cls(**state)
 
 
 @dataclass(frozen=True)

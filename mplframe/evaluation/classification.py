@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy
 
 from mplframe.config.base import ComponentConfig
-from mplframe.contracts.evaluation import Evaluator
+from mplframe.contracts.watching import Evaluator
 from mplframe.errors import DataError
 
 

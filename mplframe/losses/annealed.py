@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.loss import AuxLoss, LossInputs, View
-from mplframe.losses.cross_entropy import cross_entropy
+from mplframe.losses.supervised import cross_entropy
 
 Curve = Literal["linear", "log", "exp"]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.loss import AuxLoss, LossInputs
 from mplframe.errors import UserError
-from mplframe.losses.cross_entropy import cross_entropy
+from mplframe.losses.supervised import cross_entropy
 
 
 def mixup(logits: Tensor, labels: Tensor, partner: Tensor, share: Tensor, *, smoothing: float = 0.0) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.loss import AuxLoss, LossInputs
-from mplframe.losses.cross_entropy import cross_entropy
+from mplframe.losses.supervised import cross_entropy
 
 
 def uda(weak_logits: Tensor, strong_logits: Tensor, *, temperature: float, threshold: float) -> Tensor:

@@ -11,11 +11,10 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from mplframe.config.base import ComponentConfig, Kind
 from mplframe.contracts.method import Make, Method, Plan, PlannedNetwork, StagePlan
 from mplframe.losses.assigned import Assigned
-from mplframe.methods.classifier import BatchSizes, classifier_plan, teacher_plan
-from mplframe.methods.finetune import FinetuneConfig, finetune_plan
+from mplframe.methods.classifier import BatchSizes, FinetuneConfig, classifier_plan, finetune_plan, teacher_plan
+from mplframe.methods.labeling import PseudoLabelingConfig, check_taught, labeling_plans
 from mplframe.methods.settings import LearnerConfig, make_objective
 from mplframe.selection.config import SelectionConfig
-from mplframe.tasks.labeling import PseudoLabelingConfig, check_taught, labeling_plans
 
 
 class TrainedConfig(LearnerConfig):

@@ -1,23 +1,30 @@
-"""The stage of every method that trains one network on a sum of losses."""
+"""One network in training on labeled and unlabeled views; finetuning on labels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Annotated, Any, final
 
 import torch
+from pydantic import Field, PositiveInt, model_validator
 from torch import nn
 
+from mplframe.config.base import ComponentConfig, Kind
 from mplframe.contracts.batch import Batch, Metrics
 from mplframe.contracts.loss import View, of_labeled
-from mplframe.contracts.method import Pass, Plan, PlannedNetwork, Stage, StageContext, StagePlan, Streams
-from mplframe.learners.learner import Learner
-from mplframe.learners.metrics import accuracy, mean_metrics, prefixed
-from mplframe.learners.objective import Objective
-from mplframe.learners.views import see
-from mplframe.methods.settings import LearnerConfig, check_average, make_learner
-from mplframe.tasks.given import given_plan
+from mplframe.contracts.method import Make, Pass, Plan, PlannedNetwork, Stage, StageContext, StagePlan, Streams
+from mplframe.methods.labeling import given_plan
+from mplframe.methods.settings import (
+    LearnerConfig,
+    TrainingConfig,
+    check_average,
+    check_divisible,
+    make_learner,
+    make_objective,
+)
+from mplframe.training.learner import Learner
+from mplframe.training.objective import Objective, accuracy, mean_metrics, prefixed, see
 
 
 @final
@@ -161,3 +168,59 @@ def teacher_plan(
     if steps == 0:
         return given_plan(role, PlannedNetwork(role, config.network, optimizer=None, size=size, given=True))
     return classifier_plan(role, role, config, objective, steps=steps, sizes=sizes, size=size)
+
+
+class FinetuneConfig(TrainingConfig):
+    """Finetuning of the student on labeled samples (MPL v4, section 3.2: SGD, learning rate 1e-5, 1,000 steps of 512).
+
+    Attributes:
+        steps: how many.
+        batch: labeled samples of a step.
+        accumulate: micro-batches that a step is cut into.
+        losses: what it is finetuned on.
+    """
+
+    steps: PositiveInt = 1000
+    batch: PositiveInt = 512
+    accumulate: PositiveInt = 1
+    schedule: Annotated[ComponentConfig, Kind("schedule")] = ComponentConfig(name="constant")
+    losses: Annotated[tuple[ComponentConfig, ...], Kind("loss"), Field(min_length=1)] = (
+        ComponentConfig(name="supervised"),
+    )
+
+    @model_validator(mode="after")
+    def _divisible(self) -> FinetuneConfig:
+        check_divisible(self.accumulate, batch=self.batch)
+        return self
+
+
+def finetune_plan(
+    config: FinetuneConfig,
+    network: ComponentConfig,
+    make: Make,
+    *,
+    role: str = "student",
+    name: str = "finetune",
+    size: int | None = None,
+) -> StagePlan:
+    """The plan of the stage.
+
+    Args:
+        config: its settings.
+        network: the student's architecture.
+        make: gives the live component behind a config.
+        role: of the network, under which an earlier stage left its weights.
+        name: of the stage.
+        size: height and width of the images; None for the run's own.
+    """
+    training = {name: getattr(config, name) for name in TrainingConfig.model_fields}
+    return classifier_plan(
+        name,
+        role,
+        LearnerConfig(network=network, **training),
+        make_objective(make, config.losses),
+        steps=config.steps,
+        sizes=BatchSizes(config.batch, accumulate=config.accumulate),
+        size=size,
+        start_from=role,
+    )

@@ -11,17 +11,15 @@ from torch import nn
 
 from mplframe.config.base import BaseConfig, ComponentConfig, Kind
 from mplframe.contracts.batch import Batch, Metrics
-from mplframe.contracts.feedback import Feedback, FeedbackEstimator
-from mplframe.contracts.learner import Student, Teacher
+from mplframe.contracts.feedback import Feedback, FeedbackEstimator, Student, Teacher
 from mplframe.contracts.method import Make, Method, Pass, Stage, StageContext, StagePlan, Streams
 from mplframe.errors import UserError
-from mplframe.learners.labeling import Labeling
-from mplframe.learners.metrics import prefixed
-from mplframe.learners.student import NetworkStudent
-from mplframe.learners.teacher import NetworkTeacher
-from mplframe.methods.classifier import BatchSizes
-from mplframe.methods.finetune import FinetuneConfig, finetune_plan
+from mplframe.methods.classifier import BatchSizes, FinetuneConfig, finetune_plan
 from mplframe.methods.settings import BatchConfig, LearnerConfig, check_average, make_learner, make_objective
+from mplframe.training.labeling import Labeling
+from mplframe.training.objective import prefixed
+from mplframe.training.student import NetworkStudent
+from mplframe.training.teacher import NetworkTeacher
 
 
 @final
@@ -126,7 +124,7 @@ class StudentConfig(LearnerConfig):
 
 
 class PseudoLabelConfig(BaseConfig):
-    """How pseudo labels are made; see `mplframe.learners.labeling.Labeling`.
+    """How pseudo labels are made; see `mplframe.training.labeling.Labeling`.
 
     Attributes:
         kind: `sampled` from the teacher's distribution, its `argmax`, or `soft`: the distribution itself.

@@ -13,11 +13,10 @@ from mplframe.contracts.loss import View
 from mplframe.contracts.method import Make, Method, Plan, PlannedNetwork, StagePlan
 from mplframe.losses.assigned import Assigned
 from mplframe.losses.supervised import Supervised
-from mplframe.methods.classifier import BatchSizes, classifier_plan, teacher_plan
-from mplframe.methods.finetune import FinetuneConfig, finetune_plan
+from mplframe.methods.classifier import BatchSizes, FinetuneConfig, classifier_plan, finetune_plan, teacher_plan
+from mplframe.methods.labeling import PseudoLabelingConfig, check_taught, labeling_plans
 from mplframe.methods.settings import BatchConfig, LearnerConfig, make_objective
 from mplframe.selection.config import SelectionConfig
-from mplframe.tasks.labeling import PseudoLabelingConfig, check_taught, labeling_plans
 
 UNLABELED: frozenset[View] = frozenset({"weak", "strong"})
 

@@ -10,13 +10,12 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from mplframe.config.base import BaseConfig, ComponentConfig, Kind
 from mplframe.contracts.method import Make, Method, Pass, Plan, PlannedNetwork, Stage, StageContext, StagePlan, Streams
 from mplframe.feedback.off import Off
-from mplframe.learners.frozen import FrozenTeacher
-from mplframe.learners.labeling import Labeling
-from mplframe.learners.student import NetworkStudent
-from mplframe.methods.classifier import BatchSizes, teacher_plan
-from mplframe.methods.finetune import FinetuneConfig, finetune_plan
+from mplframe.methods.classifier import BatchSizes, FinetuneConfig, finetune_plan, teacher_plan
 from mplframe.methods.mpl import MPLStage
 from mplframe.methods.settings import BatchConfig, LearnerConfig, make_learner, make_objective
+from mplframe.training.labeling import Labeling
+from mplframe.training.student import NetworkStudent
+from mplframe.training.teacher import FrozenTeacher
 
 
 class PretrainedTeacherConfig(LearnerConfig):
@@ -45,7 +44,7 @@ class TaughtStudentConfig(LearnerConfig):
 
 
 class FixedLabelConfig(BaseConfig):
-    """How pseudo labels are made; see `mplframe.learners.labeling.Labeling`.
+    """How pseudo labels are made; see `mplframe.training.labeling.Labeling`.
 
     Attributes:
         kind: the `argmax` of the teacher's distribution (Lee 2013), `sampled` from it, or `soft`: the distribution.

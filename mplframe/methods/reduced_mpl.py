@@ -9,18 +9,17 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from mplframe.config.base import BaseConfig, ComponentConfig, Kind
 from mplframe.contracts.method import Make, Method, Pass, Plan, PlannedNetwork, Stage, StageContext, StagePlan, Streams
-from mplframe.learners.labeling import Labeling
-from mplframe.learners.learner import Learner
-from mplframe.learners.student import NetworkStudent
-from mplframe.learners.teacher import NetworkTeacher
 from mplframe.methods.billion_scale import FirstTeacherConfig, first_teacher_plan
-from mplframe.methods.classifier import BatchSizes
-from mplframe.methods.finetune import FinetuneConfig, finetune_plan
+from mplframe.methods.classifier import BatchSizes, FinetuneConfig, finetune_plan
+from mplframe.methods.labeling import PseudoLabelingConfig, check_taught, labeling_plans
 from mplframe.methods.mpl import MPLStage, StudentConfig, feedback_passes
 from mplframe.methods.settings import BatchConfig, LearnerConfig, make_learner
-from mplframe.models.calibration_mlp import CalibrationMLP
-from mplframe.optimizers.adam import Adam
-from mplframe.tasks.labeling import PseudoLabelingConfig, check_taught, labeling_plans
+from mplframe.models.mlp import CalibrationMLP
+from mplframe.optim.adam import Adam
+from mplframe.training.labeling import Labeling
+from mplframe.training.learner import Learner
+from mplframe.training.student import NetworkStudent
+from mplframe.training.teacher import NetworkTeacher
 
 
 class LargeTeacherConfig(FirstTeacherConfig):
@@ -44,7 +43,7 @@ class ReducedTeacherConfig(LearnerConfig):
 
 
 class CalibrationConfig(BaseConfig):
-    """How the reduced teacher's distributions become pseudo labels; see `mplframe.learners.labeling.Labeling`.
+    """How the reduced teacher's distributions become pseudo labels; see `mplframe.training.labeling.Labeling`.
 
     Attributes:
         kind: `sampled`, `argmax` or `soft`.

@@ -11,10 +11,10 @@ from mplframe.config.base import BaseConfig, ComponentConfig, Kind
 from mplframe.contracts.loss import View
 from mplframe.contracts.method import Make, PlannedNetwork, StageContext
 from mplframe.errors import UserError
-from mplframe.learners.learner import Learner
-from mplframe.learners.network import freeze
-from mplframe.learners.objective import Objective
-from mplframe.optimizers.groups import parameter_groups
+from mplframe.optim.groups import parameter_groups
+from mplframe.training.learner import Learner
+from mplframe.training.network import freeze
+from mplframe.training.objective import Objective
 
 Decay = Annotated[float, Field(gt=0.0, lt=1.0)]
 

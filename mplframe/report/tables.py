@@ -1,4 +1,4 @@
-"""Tables for people, from the plain data that programs get as JSON."""
+"""Tables that are printed: a run's environment and results, selections, sweeps."""
 
 from __future__ import annotations
 
@@ -107,3 +107,130 @@ def plain_table(*columns: str) -> Table:
 
 def _percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f} %"
+
+
+def environment_table(found: Mapping[str, Any]) -> RenderableType:
+    """What `mplframe.api.doctor` gives."""
+    backends = plain_table("backend", "available", "why not, and what to install")
+    for backend in found["backends"]:
+        backends.add_row(backend["name"], _yes(backend["available"]), backend["reason"])
+    optional = plain_table("package", "version", "for", "to have it")
+    for package in found["optional"]:
+        have = package["version"]
+        optional.add_row(package["package"], have or "missing", package["for"], "" if have else package["install"])
+    datasets = plain_table("data set", "there", "where", "to have it")
+    for dataset in found["datasets"]:
+        to_have = "" if dataset["found"] else dataset["install"]
+        datasets.add_row(dataset["name"], _yes(dataset["found"]), dataset["where"], to_have)
+    return Group(*_lines(found), backends, optional, datasets, *_broken(found))
+
+
+def _lines(found: Mapping[str, Any]) -> Iterator[str]:
+    versions = ", ".join(f"{name} {version or 'missing'}" for name, version in found["versions"].items())
+    yield f"Python {found['python']} on {found['platform']}"
+    yield versions
+    yield "devices: " + "; ".join(f"{each['device']} ({each['name']})" for each in found["devices"])
+    if found["process"]["of"] > 1:
+        yield f"process {found['process']['rank']} of {found['process']['of']} that torchrun started"
+
+
+def _broken(found: Mapping[str, Any]) -> Iterator[str]:
+    for plugin in found["broken_plugins"]:
+        yield f"plugin {plugin['name']} couldn't be loaded: {plugin['reason']}"
+    if found["broken_plugins"]:
+        yield "`mplframe plugins doctor` says what is wrong with anything that is registered"
+
+
+def _yes(there: bool) -> str:
+    return "yes" if there else "no"
+
+
+WIDTH = 40
+
+FEW = 20
+"""Up to this many classes are listed; of more, those with the fewest and the most samples."""
+
+
+def selection_table(report: Mapping[str, Any]) -> RenderableType:
+    """The report of `mplframe.selection` as tables: what became of all images, classes and confidence before and after.
+
+    Args:
+        report: as `mplframe.api.select` returns it.
+    """
+    fates = Table("images", "", box=None, pad_edge=False, header_style="bold")
+    tally = report["tally"]
+    rows = {"scored": tally["images"], **{f"dropped: {rule}": n for rule, n in report["dropped"].items() if n}}
+    for name, count in {**rows, "selected": report["selected"]}.items():
+        fates.add_row(name, f"{count:,}")
+    repeated = report["copies"] - report["rows"]
+    lines = [f"{report['rows']:,} rows + {repeated:,} repetitions = {report['copies']:,} samples, in {report['out']}"]
+    filled = [n for n in report["copies_by_class"] if n]
+    if filled:
+        empty = len(report["copies_by_class"]) - len(filled)
+        lines.append(f"samples a class: {min(filled):,} to {max(filled):,}; {empty} classes have none")
+    if report["known"]:
+        lines.append(f"{100 * report['correct'] / report['known']:.1f} % of the known labels are right")
+    if "report" in report:
+        lines.append(report["report"])
+    return Group(fates, *lines, _classes(report), _histogram(tally["confidence"], report["confidence"]))
+
+
+def _classes(report: Mapping[str, Any]) -> Table:
+    table = Table("class", "scored", "candidates", "rows", "samples", box=None, pad_edge=False, header_style="bold")
+    copies = report["copies_by_class"]
+    order = sorted(range(len(copies)), key=lambda c: (copies[c], c)) if len(copies) > FEW else list(range(len(copies)))
+    tally = report["tally"]
+    for place, c in enumerate(order if len(order) <= FEW else [*order[: FEW // 2], *order[-FEW // 2 :]]):
+        if len(order) > FEW and place == FEW // 2:
+            table.add_row(f"... {len(order) - FEW:,} more")
+        counts = (tally["predicted"][c], tally["candidates"][c], report["rows_by_class"][c], copies[c])
+        table.add_row(report["names"][c] if report["names"] else str(c), *(f"{count:,}" for count in counts))
+    return table
+
+
+def _histogram(before: list[int], after: list[int]) -> Table:
+    table = Table("confidence", "scored", "", "selected", box=None, pad_edge=False, header_style="bold")
+    most = max(*before, *after, 1)
+    for bin_, (scored, selected) in enumerate(zip(before, after, strict=True)):
+        if scored or selected:
+            bar = "#" * round(WIDTH * scored / most)
+            table.add_row(f"{bin_ / len(before):.2f}", f"{scored:,}", bar, f"{selected:,}")
+    return table
+
+
+SHOWN = 10
+
+
+def sweep_table(found: Mapping[str, Any]) -> RenderableType:
+    """The best complete trials, how many there are of each state, and what they were judged on.
+
+    Args:
+        found: what `mplframe.search.folder.report` returns.
+    """
+    complete = [trial for trial in found["trials"] if trial["state"] == "complete"]
+    ranked = sorted(complete, key=lambda trial: trial["value"], reverse=found["direction"] == "maximize")
+    keys = list(dict.fromkeys(key for trial in ranked for key in trial["values"]))
+    table = Table("trial", found["metric"], "seconds", box=None, pad_edge=False, header_style="bold")
+    for key in keys:
+        share = found["importance"].get(key)
+        table.add_column(key if share is None else f"{key} ({100 * share:.0f} %)", overflow="fold")
+    for trial in ranked[:SHOWN]:
+        cells = [str(trial["number"]), f"{trial['value']:.4f}", f"{trial['seconds']:.0f}"]
+        table.add_row(*cells, *(_short(trial["values"].get(key)) for key in keys))
+    counts = ", ".join(f"{count} {state}" for state, count in found["counts"].items())
+    lines = [f"{len(found['trials'])} trials: {counts}; judged on the {_judged(found['split'])}."]
+    if found["importance"]:
+        lines += ["Percentages: each parameter's share of the metric's variance (fANOVA)."]
+    if found["best"] is not None:
+        lines += [f"The best configuration: {found['out']}/best.yaml"]
+    return Group(table, *lines)
+
+
+def _judged(split: str) -> str:
+    if split == "test":
+        return "test split, so that its numbers are too good for what was chosen by them"
+    return "labeled samples held out of training; best.yaml is judged on the test split"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

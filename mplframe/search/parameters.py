@@ -11,10 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from mplframe.api import from_dict
-from mplframe.config.load import overridden
-from mplframe.config.run import RunConfig
-from mplframe.config.sweep import RangeConfig
-from mplframe.config.yaml12 import parse
+from mplframe.config.load import overridden, parse
+from mplframe.config.run import RangeConfig, RunConfig
 from mplframe.errors import ConfigError, nearest
 
 Scalar = None | bool | int | float | str

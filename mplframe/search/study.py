@@ -16,11 +16,11 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from mplframe.config.sweep import SweepConfig
-from mplframe.engine.compatible import differences
+from mplframe.checkpoint.compatible import differences
+from mplframe.config.run import SweepConfig
 from mplframe.errors import UserError
-from mplframe.search.messages import Ended, State
 from mplframe.search.parameters import Parameter, Scalar
+from mplframe.search.workers import Ended, State
 
 NAME = "sweep"
 IDENTITY, CONFIG, PRUNED = "identity", "config", "pruned"

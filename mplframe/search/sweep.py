@@ -1,23 +1,174 @@
-"""A sweep from its beginning, or from where it was stopped, to its end."""
+"""A sweep: trials are runs, workers train them, Optuna chooses the next."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mplframe.config.run import RunConfig
-from mplframe.config.sweep import RangeConfig, SweepConfig
+from mplframe.config.run import RangeConfig, RunConfig, SweepConfig
+from mplframe.engine.interrupt import Flag, Interrupted, polite_end
 from mplframe.errors import ConfigError, RunError, UserError
-from mplframe.search.coordinator import Coordinator, Tell
-from mplframe.search.folder import SweepFolder
-from mplframe.search.parameters import declared
-from mplframe.search.report import report
-from mplframe.search.study import grid_size, open_study
-from mplframe.search.workers import environment
+from mplframe.search.folder import SweepFolder, report
+from mplframe.search.parameters import Parameter, declared, trial_config
+from mplframe.search.study import Study, grid_size, make_pruner, open_study
+from mplframe.search.workers import Ended, Evaluated, Task, Verdict, Worker, environment, ready
+
+Tell = Callable[[str], object]
+LIVES = 2
+"""How many workers may die of one trial."""
+FAILURES = 3
+"""After so many failures and no success, something is wrong that is no trial's fault."""
+
+
+class Coordinator:
+    """Hands trials to workers.
+
+    Args:
+        study: of the trials.
+        base: what trials change.
+        settings: of the search.
+        parameters: that are searched.
+        folder: of the sweep.
+        environments: one for each worker.
+        command: what was typed.
+        tell: shown what becomes of trials.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        base: RunConfig,
+        settings: SweepConfig,
+        parameters: Sequence[Parameter],
+        folder: SweepFolder,
+        *,
+        environments: Sequence[Mapping[str, str]],
+        command: Sequence[str],
+        tell: Tell,
+    ) -> None:
+        self._study, self._base, self._settings, self._parameters = study, base, settings, parameters
+        self._folder, self._command, self._tell = folder, command, tell
+        self._pruner = make_pruner(settings.pruner, base.evaluation.every)
+        self._free = deque(environments)
+        self._workers: dict[Worker, Mapping[str, str]] = {}
+        self._unfinished = deque(trial.number for trial in study.trials if trial.state == "running")
+        self._deaths: Counter[int] = Counter()
+        self._failures = 0
+
+    def run(self, trials: int) -> None:
+        """Go on until there are `trials` of them.
+
+        Raises:
+            Interrupted: told to stop; what was running is saved.
+            RunError: the first trials have all failed.
+        """
+        with polite_end(Flag()) as flag:
+            try:
+                while self._left(trials) or any(worker.trial is not None for worker in self._workers):
+                    if flag.raised:
+                        raise Interrupted(self._stopped(trials))
+                    self._hand_out(trials)
+                    for worker in ready(list(self._workers), 0.2):
+                        self._hear(worker)
+            finally:
+                self._end()
+
+    def _left(self, trials: int) -> bool:
+        return bool(self._unfinished) or len(self._study.trials) < trials
+
+    def _hand_out(self, trials: int) -> None:
+        while self._left(trials):
+            worker = next((worker for worker in self._workers if worker.trial is None), None)
+            if worker is None and not self._free:
+                return
+            number = self._unfinished.popleft() if self._unfinished else None
+            number, values = self._study.values(number, self._settings, self._parameters)
+            try:
+                config = trial_config(self._base, values)
+            except ConfigError as error:
+                self._ended(number, Ended("failed", error=str(error)))
+                continue
+            folder = self._folder.trial(number)
+            self._folder.wait_for(number)
+            task = Task(folder, config.dump(), self._settings.metric, self._command)
+            (worker or self._started()).begin(number, task)
+
+    def _started(self) -> Worker:
+        environment = self._free.popleft()
+        worker = Worker(environment)
+        self._workers[worker] = environment
+        return worker
+
+    def _hear(self, worker: Worker) -> None:
+        message, number = worker.hear(), worker.trial
+        if message is None:
+            self._died(worker)
+        elif number is not None and isinstance(message, Evaluated):
+            prune = self._study.evaluated(number, message.step, message.value, self._pruner)
+            worker.tell(Verdict(prune))
+        elif number is not None and isinstance(message, Ended):
+            worker.trial = None
+            self._ended(number, message)
+
+    def _died(self, worker: Worker) -> None:
+        self._free.append(self._workers.pop(worker))
+        worker.end()
+        code, number = worker.exit_code(), worker.trial
+        if number is None:
+            return
+        said = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        if code != Interrupted.exit_code:
+            self._deaths[number] += 1
+        if self._deaths[number] < LIVES:
+            self._tell(f"trial {number}: its process has ended ({said}); another one goes on with it")
+            self._unfinished.append(number)
+        else:
+            error = f"{LIVES} processes have died of it, the last {said}; see {self._folder.trial(number)}"
+            self._ended(number, Ended("failed", error=error))
+
+    def _ended(self, number: int, ended: Ended) -> None:
+        self._study.end(number, ended)
+        self._tell(self._line(number))
+        self._failures += ended.state == "failed"
+        others = {trial.state for trial in self._study.trials} - {"failed", "running"}
+        if self._failures >= FAILURES and not others:
+            raise RunError(f"the first {self._failures} trials have all failed; the last: {ended.error}")
+
+    def _line(self, number: int) -> str:
+        trial, best = self._study.trials[number], self._study.best
+        values = ", ".join(f"{key}={_short(value)}" for key, value in trial.values.items())
+        if trial.state == "failed":
+            return f"trial {number} failed with {values}: {trial.error}"
+        metric = f"{self._settings.metric} {_short(trial.value)}"
+        if trial.state == "pruned":
+            metric += f" after {trial.step} steps"
+        known = "" if best is None else f" (best: {_short(best.value)}, trial {best.number})"
+        return f"trial {number} {trial.state}: {metric}{known} with {values}"
+
+    def _stopped(self, trials: int) -> str:
+        done = sum(trial.state != "running" for trial in self._study.trials)
+        return f"stopped with {done} of {trials} trials done; the same command goes on"
+
+    def _end(self) -> None:
+        try:
+            for worker in self._workers:
+                worker.end()
+            for worker in self._workers:
+                worker.exit_code()
+        except BaseException:
+            for worker in self._workers:
+                worker.kill()
+            raise
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
 
 IDENTITY = ("seed", "method", "data", "manifest", "input", "evaluation")
 """Settings of the runs that make two sweeps the same one."""

@@ -19,12 +19,12 @@ from queue import SimpleQueue
 from typing import Any
 
 from mplframe import api
-from mplframe.checkpoint.files import make_folder
 from mplframe.checkpoint.run_folder import RunFolder
-from mplframe.contracts.tracker import Record
+from mplframe.contracts.watching import Record
 from mplframe.engine.interrupt import Interrupted
 from mplframe.errors import MplframeError, UserError
-from mplframe.search.messages import Ended, Evaluated, Task, Verdict
+from mplframe.io.files import make_folder
+from mplframe.search.workers import Ended, Evaluated, Task, Verdict
 
 LOG = "log.txt"
 """Where what a trial writes to its terminal goes, in its run folder."""

@@ -1,4 +1,4 @@
-"""Processes that run trials side by side."""
+"""Processes that train trials, and what they say."""
 
 from __future__ import annotations
 
@@ -7,11 +7,64 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
-from mplframe.search.messages import Ended, Evaluated, Task, Verdict
+State = Literal["complete", "pruned", "failed"]
+"""How a trial can end."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Run this trial, or go on with it; to a worker.
+
+    Attributes:
+        folder: of the run.
+        config: of the run, as plain data.
+        metric: that trials are judged by.
+        command: what was typed, for the run's manifest.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    metric: str
+    command: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The metric after `step` steps of all stages; from a worker, which waits for a `Verdict`."""
+
+    step: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the trial is to end here."""
+
+    prune: bool
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What became of a trial; from a worker.
+
+    Attributes:
+        state: how it ended.
+        value: of the metric; None where it failed.
+        seconds: of a complete trial, in all its lives.
+        error: of a failed one.
+    """
+
+    state: State
+    value: float | None = None
+    seconds: float | None = None
+    error: str | None = None
+
 
 STDERR = 2
 PATIENCE = 60.0

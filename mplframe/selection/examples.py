@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mplframe.io.location import locate
 from mplframe.selection.config import ResourceConfig
-from mplframe.selection.engine import engine
+from mplframe.selection.database import engine
 from mplframe.selection.manifest import read_manifest_format
-from mplframe.stores.location import locate
 
 
 @dataclass(frozen=True)

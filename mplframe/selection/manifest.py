@@ -18,10 +18,10 @@ from pydantic import ValidationError
 
 from mplframe.config.base import BaseConfig
 from mplframe.errors import DataError
+from mplframe.io.location import Location, locate
 from mplframe.selection.config import SelectionConfig
 from mplframe.selection.report import Report
 from mplframe.selection.scores import ScoreFormat
-from mplframe.stores.location import Location, locate
 
 FORMAT_KEY = b"mplframe.manifest"
 

@@ -1,20 +1,108 @@
-"""From the best candidates to the manifest and its report."""
+"""What was chosen, counted by class and confidence."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 
-from mplframe.selection.balance import repeats
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mplframe.errors import DataError
+from mplframe.io.location import Location
+from mplframe.selection import ranking
 from mplframe.selection.config import SelectionConfig
-from mplframe.selection.distribution import with_distribution
-from mplframe.selection.engine import Engine
+from mplframe.selection.database import Engine
 from mplframe.selection.manifest import ManifestFormat, write_manifest
-from mplframe.selection.ranking import quota_table, rank
+from mplframe.selection.ranking import quota_table, rank, repeats
 from mplframe.selection.report import BINS, Report, Tally
-from mplframe.selection.score_reader import ScoreFolder
+from mplframe.selection.score_files import ScoreFile, ScoreFolder
 from mplframe.selection.scores import ScoreFormat
-from mplframe.selection.tally import histogram_bin
-from mplframe.stores.location import Location
+
+
+def with_distribution(rows: Iterable[pa.RecordBatch], scores: ScoreFolder) -> Iterator[pa.RecordBatch]:
+    """The same rows with the column `distribution`; one shard's distributions are in memory at a time.
+
+    Args:
+        rows: sorted by `shard`, with `index`.
+        scores: of these shards.
+    """
+    files = {file.shard: file for file in scores.files}
+    current, table = None, pa.table({})
+    for batch in rows:
+        shards = batch.column("shard").to_numpy(zero_copy_only=False)
+        starts = [0, *(np.flatnonzero(shards[1:] != shards[:-1]) + 1), len(shards)]
+        for start, stop in pairwise(starts):
+            part = batch.slice(start, stop - start)
+            if shards[start] != current:
+                current = shards[start]
+                table = _read(files[current])
+            places = np.searchsorted(table["index"].to_numpy(), part.column("index").to_numpy())
+            found = table["distribution"].take(pa.array(places)).combine_chunks()
+            yield part.append_column("distribution", found)
+
+
+def _read(file: ScoreFile) -> pa.Table:
+    with file.location.reading(), file.location.fs.open(file.location.path, "rb") as stream:
+        return pq.read_table(stream, columns=["index", "distribution"])
+
+
+def tally(
+    engine: Engine, scores: ScoreFolder, config: SelectionConfig, rules: Sequence[str], listed: Mapping[str, int]
+) -> Tally:
+    """Count the view `images`, and the view `candidates` into the table `histogram`.
+
+    Args:
+        engine: has the views.
+        scores: what they are over.
+        config: of the selection.
+        rules: the names of the rules in force, by number.
+        listed: how many images each list names.
+
+    Raises:
+        DataError: the scores hold classes or probabilities that can't be.
+    """
+    classes = scores.form.classes
+    dropped, predicted, confidence = [0] * (len(rules) + 1), [0] * classes, [0] * BINS
+    counts = engine.rows(f"select rule, top, {histogram_bin('confidence')} as bin, count(*) from images group by all")
+    for rule, top, at, n in counts:
+        if top is None or not 0 <= top < classes or at is None:
+            raise DataError(
+                f"the scores of {n} images can't be right: their most probable class is {top}, of 0 to {classes - 1}, "
+                "or its probability isn't in [0, 1]; label again"
+            )
+        dropped[-1 if rule is None else rule] += n
+        predicted[top] += n
+        confidence[at] += n
+    assert sum(dropped) == scores.images, "the database sees other images than the metadata of the files count"
+    return Tally(
+        images=scores.images,
+        listed=dict(listed),
+        dropped=dict(zip(rules, dropped, strict=False)),
+        predicted=tuple(predicted),
+        candidates=tuple(ranking.count(engine, config, classes)),
+        confidence=tuple(confidence),
+    )
+
+
+def tagged(engine: Engine, classes: int) -> list[int]:
+    """[C] images, of those that no rule drops, by the classes that their tags name."""
+    counts = [0] * classes
+    for tag, n in engine.rows("""
+        select tag, count(*) from (select unnest(list_distinct(tags)) tag from images where rule is null) group by tag
+    """):
+        if not 0 <= tag < classes:
+            raise DataError(f"{n} images are tagged with class {tag}, of 0 to {classes - 1}; label again")
+        counts[tag] = n
+    return counts
+
+
+def histogram_bin(probability: str) -> str:
+    """The bin of a probability, in SQL: equal bins of [0, 1], 1 in the last; null where it is no probability."""
+    at = f"least(floor({probability}::double * {BINS}), {BINS - 1})::int"
+    return f"case when {ranking.is_probability(probability)} then {at} end"
+
 
 _ROWS = 100_000
 

@@ -1,4 +1,4 @@
-"""The best candidates of each class, exactly, in memory that doesn't grow with how many there are.
+"""The best of each class: ranking, quotas, balance by repetition.
 
 Two passes. The first counts candidates by class and by bin of their score; that tells in which bin the last one that
 is kept lies. The second takes along the candidates from that bin up, few more than are kept, and sorts only those.
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from mplframe.errors import DataError
 from mplframe.selection.config import SelectionConfig
-from mplframe.selection.engine import Engine
+from mplframe.selection.database import Engine
 
 _BINS = 32
 """Bins for each factor e in the odds p / (1 - p): about 3 % of the odds each, however close to 0 or 1 they lie."""
@@ -126,3 +126,55 @@ def _bin(config: SelectionConfig) -> str:
     # Doubles: exact enough that the logarithm ascends from each float32 to the next. The odds of 0 and 1 are finite.
     odds = "greatest(probability::double, 1e-45) / greatest(1 - probability::double, 1e-8)"
     return f"try_cast(floor({_BINS} * ln({odds})) as int)"
+
+
+def quotas(config: SelectionConfig, classes: int, tagged: Sequence[int]) -> list[int] | None:
+    """The most candidates that each pool keeps: one pool for each class, or a single one where classes compete.
+
+    Args:
+        config: of the selection.
+        classes: how many there are.
+        tagged: [C] images tagged with each class; only looked at for `shares: tags`.
+
+    Returns:
+        None where nothing limits them.
+    """
+    if config.total is not None:
+        return shares(tagged, config.total) if config.shares == "tags" else [config.total]
+    if config.top_k is None:
+        return None
+    return list(config.top_k) if isinstance(config.top_k, tuple) else [config.top_k] * classes
+
+
+def shares(counts: Sequence[int], total: int) -> list[int]:
+    """Divide a total in proportion to counts, by largest remainders (ties: the lower class).
+
+    Returns:
+        Integers that sum to `total`.
+
+    Raises:
+        DataError: all counts are 0.
+
+    Example:
+        >>> shares([5, 3, 2], 7)
+        [4, 2, 1]
+    """
+    everything = sum(counts)
+    if not everything:
+        raise DataError("shares: tags divides the total by how often each class is tagged, but no image has a tag")
+    parts = [total * count // everything for count in counts]
+    by_remainder = sorted(range(len(counts)), key=lambda c: -(total * counts[c] % everything))
+    for c in by_remainder[: total - sum(parts)]:
+        parts[c] += 1
+    return parts
+
+
+def repeats(config: SelectionConfig) -> str:
+    """How many times an image is seen, in SQL over selected images and their columns class and most (its top_k).
+
+    A class with n images of at most K has each of them K // n times; K % n of them, drawn by the seed, once more. So
+    the class has K in all, and copies within it differ by one at most.
+    """
+    drawn = f'row_number() over (partition by class order by {hashed(config.seed, "repeat")}, shard, "index")'
+    images = "count(*) over (partition by class)"
+    return f"most // {images} + ({drawn} <= most % {images})::int"

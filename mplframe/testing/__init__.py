@@ -11,19 +11,14 @@ makes a component from what a config file says.
         check_feedback(Sign)
 """
 
-from mplframe.testing.architecture import check_architecture
-from mplframe.testing.augmentation import check_augmentation
 from mplframe.testing.backend import check_backend
-from mplframe.testing.dataset import check_dataset
-from mplframe.testing.evaluator import check_evaluator
+from mplframe.testing.component import named
+from mplframe.testing.data import check_augmentation, check_dataset
 from mplframe.testing.feedback import check_feedback
-from mplframe.testing.lookahead import check_lookahead
-from mplframe.testing.loss import check_loss
 from mplframe.testing.method import check_method
-from mplframe.testing.named import named
-from mplframe.testing.optimizer import check_optimizer
-from mplframe.testing.schedule import check_schedule
-from mplframe.testing.tracker import check_tracker
+from mplframe.testing.network import check_architecture, check_loss
+from mplframe.testing.optimizer import check_lookahead, check_optimizer, check_schedule
+from mplframe.testing.watching import check_evaluator, check_tracker
 
 __all__ = [
     "check_architecture",

@@ -16,8 +16,8 @@ from mplframe.contracts.batch import Batch, Samples, Tensors
 from mplframe.contracts.feedback import FeedbackEstimator
 from mplframe.feedback.dot import Dot
 from mplframe.feedback.per_example import PerExample
-from mplframe.learners.randomness import seeded
 from mplframe.methods.mpl import MPLStage
+from mplframe.randomness import seeded
 from mplframe.testing.component import copied, flat, made, same, stored
 from mplframe.testing.problem import Problem
 

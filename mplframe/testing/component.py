@@ -1,15 +1,19 @@
-"""What every component has to be, and how suites look at state."""
+"""What all contract suites share."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import torch
+from pydantic import create_model
 
-from mplframe.config.base import ComponentConfig
+from mplframe.builders import Maker
+from mplframe.config.base import BaseConfig, ComponentConfig, Kind
+from mplframe.config.resolve import resolve
+from mplframe.plugins import Components, discover
 
 T = TypeVar("T")
 
@@ -103,3 +107,23 @@ def _equal(a: Any, b: Any) -> bool:
     if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
         return a.dtype == b.dtype and a.shape == b.shape and torch.equal(a, b)
     return bool(a == b)
+
+
+def named(kind: str, settings: str | Mapping[str, Any], components: Components | None = None) -> Callable[[], Any]:
+    """What makes a component out of what a config file says, its collaborators included.
+
+        check_feedback(named("feedback", {"name": "baseline", "inner": "sign"}))
+
+    Args:
+        kind: such as `feedback`.
+        settings: a name, or settings with a `name`.
+        components: what names refer to; everything installed by default.
+
+    Raises:
+        ConfigError: the settings aren't valid.
+    """
+    found = components or discover()
+    model = create_model("Named", __base__=BaseConfig, component=(Annotated[ComponentConfig, Kind(kind)], ...))
+    config = resolve(model, {"component": settings}, found.config).component
+    make = Maker(found)
+    return lambda: make(kind, config)

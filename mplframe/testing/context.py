@@ -16,13 +16,13 @@ from mplframe.config.base import ComponentConfig
 from mplframe.contracts.architecture import ImageSpec
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.data import EvaluationBatch, Split, SplitName
-from mplframe.contracts.lookahead import Lookahead
+from mplframe.contracts.optimizer import Lookahead
 from mplframe.data.readers.arrays import ArrayReader
 from mplframe.data.readers.split import ReaderSplit
 from mplframe.data.stream import evaluation_batches
-from mplframe.engine.judge import Judge
 from mplframe.errors import UserError
 from mplframe.evaluation.classification import Classification
+from mplframe.inference.judge import Judge
 from mplframe.testing.component import copied
 from mplframe.testing.problem import random_batch
 

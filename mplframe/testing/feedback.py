@@ -11,9 +11,9 @@ from torch import Tensor
 
 from mplframe.backends.single import Single
 from mplframe.contracts.feedback import Feedback, FeedbackEstimator, StudentStep
-from mplframe.learners.labeling import Labeling
 from mplframe.testing.component import copied, made, same, stored, without_values
 from mplframe.testing.problem import SPEC, UNLABELED, Problem
+from mplframe.training.labeling import Labeling
 
 STEPS = 4
 RESUMED_AT = 2

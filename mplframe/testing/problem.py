@@ -12,15 +12,15 @@ from mplframe.contracts.architecture import ImageSpec
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Batch, Samples
 from mplframe.contracts.loss import VIEWS, View
-from mplframe.learners.labeling import Labeling
-from mplframe.learners.learner import Learner
-from mplframe.learners.network import Network
-from mplframe.learners.randomness import derive, seeded
-from mplframe.learners.student import NetworkStudent
-from mplframe.learners.teacher import NetworkTeacher
 from mplframe.losses.supervised import Supervised
 from mplframe.losses.uda import UDA
 from mplframe.models.small_cnn import SmallCNN
+from mplframe.randomness import derive, seeded
+from mplframe.training.labeling import Labeling
+from mplframe.training.learner import Learner
+from mplframe.training.network import Network
+from mplframe.training.student import NetworkStudent
+from mplframe.training.teacher import NetworkTeacher
 
 SPEC = ImageSpec(size=8, channels=1, classes=3)
 LABELED, UNLABELED = 6, 8

@@ -9,7 +9,7 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from mplframe.config.base import ComponentConfig
-from mplframe.contracts.tracker import Record, Tracker
+from mplframe.contracts.watching import Record, Tracker
 
 SHOWN = ("loss", "accuracy", "labeled_loss", "h", "top1", "top5", "label_agreement")
 NOTABLE = 0.2

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Literal, final
 
 from mplframe.config.base import ComponentConfig
-from mplframe.contracts.tracker import Record, Tracker
+from mplframe.contracts.watching import Record, Tracker
 from mplframe.errors import writing
-from mplframe.json_text import json_text
+from mplframe.io.files import json_text
 
 FILE = "metrics.jsonl"
 

@@ -8,7 +8,7 @@ from typing import Literal, final
 from torch.utils.tensorboard import SummaryWriter
 
 from mplframe.config.base import ComponentConfig
-from mplframe.contracts.tracker import Record, Tracker
+from mplframe.contracts.watching import Record, Tracker
 from mplframe.errors import writing
 
 

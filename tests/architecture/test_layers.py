@@ -36,7 +36,7 @@ def test_the_linter_would_notice_an_import_that_points_up(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("package", "homes"),
     [
-        ("torch_xla", ("mplframe.backends.xla_spmd", "mplframe.backends.xla.")),
+        ("torch_xla", ("mplframe.backends.xla.backend", "mplframe.backends.xla.")),
         ("pluggy", ("mplframe.hooks", "mplframe.plugins")),
         ("typer", ("mplframe.cli",)),
         ("optuna", ("mplframe.search.study",)),

@@ -12,7 +12,7 @@ import torch
 from broken import Config, rejects
 from torch import Tensor
 
-from mplframe.augmentation.flip import Flip
+from mplframe.augmentation.basic import Flip
 from mplframe.contracts.data import Augmentation, DatasetSource, Draws, Sample, Split
 from mplframe.testing import check_augmentation, check_dataset
 

@@ -12,8 +12,7 @@ import torch
 from broken import Config, rejects
 from torch import Tensor
 
-from mplframe.contracts.evaluation import Evaluator
-from mplframe.contracts.tracker import Record, Tracker
+from mplframe.contracts.watching import Evaluator, Record, Tracker
 from mplframe.testing import check_evaluator, check_tracker
 
 Outputs = Iterable[tuple[Tensor, Tensor]]

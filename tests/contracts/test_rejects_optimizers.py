@@ -11,9 +11,8 @@ from broken import Config, rejects
 from torch import nn
 
 from mplframe.config.base import ComponentConfig
-from mplframe.contracts.lookahead import Lookahead
-from mplframe.contracts.optimizer import OptimizerConfig, OptimizerFactory, Schedule
-from mplframe.lookahead import sgd as sgd_lookahead
+from mplframe.contracts.optimizer import Lookahead, OptimizerConfig, OptimizerFactory, Schedule
+from mplframe.optim import sgd as sgd_lookahead
 from mplframe.testing import check_lookahead, check_loss, check_optimizer, check_schedule
 
 
@@ -27,7 +26,7 @@ class Ahead(Lookahead):
     """The lookahead of SGD with one of its answers changed."""
 
     Config = Config
-    sound = sgd_lookahead.SGD()
+    sound = sgd_lookahead.SGDLookahead()
 
     def __init__(self, **changed: Callable[..., Any]) -> None:
         self.changed = changed
@@ -85,7 +84,7 @@ def test_lookaheads(case: str) -> None:
 
 
 def test_a_refusal_has_to_be_one() -> None:
-    rejects(lambda: check_lookahead(sgd_lookahead.SGD, sgd, derivative="refused"), "pullback gives a result")
+    rejects(lambda: check_lookahead(sgd_lookahead.SGDLookahead, sgd, derivative="refused"), "pullback gives a result")
 
 
 class Fixed(torch.optim.SGD):

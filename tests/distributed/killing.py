@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from mplframe.config.yaml12 import dump
+from mplframe.config.load import dump
 
 from .launching import launched
 from .runs import settings

@@ -19,12 +19,12 @@ from mplframe.backends.fsdp import FullyShardedDataParallel
 from mplframe.contracts.backend import Backend
 from mplframe.errors import UserError
 from mplframe.feedback.taylor import Taylor
-from mplframe.learners.derivative import forward_mode
+from mplframe.inference.scoring import digest
 from mplframe.methods.mpl import MPLStage
-from mplframe.tasks.scoring import digest
 from mplframe.testing.backend import check_backend
 from mplframe.testing.component import flat
 from mplframe.testing.problem import Problem
+from mplframe.training.student import forward_mode
 from tests.distributed.runs import ON_BACKENDS, run
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mplframe.checkpoint.format import load
-from mplframe.config.yaml12 import dump
+from mplframe.config.load import dump
 
 from .launching import launched
 from .runs import INPUT, mpl

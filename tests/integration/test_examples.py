@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import mplframe
-from mplframe.config.yaml12 import dump, parse
-from mplframe.data.pack import pack_folders, pack_source
-from mplframe.engine.compatible import differences
+from mplframe.checkpoint.compatible import differences
+from mplframe.config.load import dump, parse
+from mplframe.data.packing.pack import pack_folders, pack_source
 
 from .conftest import Cli
 from .true_layouts import write_cifar10, write_imagenet, write_svhn, write_web_images

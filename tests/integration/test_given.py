@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mplframe.config.yaml12 import dump
+from mplframe.config.load import dump
 
 from .conftest import Cli
 from .test_resume import metrics

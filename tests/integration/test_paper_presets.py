@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 import mplframe
-from mplframe.config.load import read
+from mplframe.config.load import dump, parse, read
 from mplframe.config.run import RunConfig
-from mplframe.config.yaml12 import dump, parse
-from mplframe.data.pack import pack_folders, pack_source
-from mplframe.engine.cost import PlanCost
+from mplframe.data.packing.pack import pack_folders, pack_source
 from mplframe.errors import ConfigError
+from mplframe.planning.cost import PlanCost
 
 from .conftest import Cli
 from .scripts import load_script

@@ -12,8 +12,8 @@ from rich.console import Console
 import mplframe
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.feedback import FeedbackEstimator
-from mplframe.engine.devices import find_devices
 from mplframe.hooks import hookimpl
+from mplframe.planning.devices import find_devices
 from mplframe.plugins import discover
 from mplframe.report.plan import plan_table
 

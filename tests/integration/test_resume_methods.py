@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from mplframe.config.yaml12 import dump
+from mplframe.config.load import dump
 
 from .conftest import Cli
 from .test_resume import assert_identical, kill_after, metrics, newest

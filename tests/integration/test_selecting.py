@@ -22,8 +22,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mplframe.data.shards import WebDataset
-from mplframe.data.writer import encode_png
+from mplframe.data.packing.writer import encode_png
+from mplframe.data.shards.source import WebDataset
 from mplframe.selection.scores import file_name
 from tests.distributed.launching import launched
 

@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from mplframe.api import load_trained
-from mplframe.config.yaml12 import dump
-from mplframe.data.moving_digits import encode_mp4, moving
-from mplframe.data.pack import pack_folders
-from mplframe.data.packing import PackOptions
-from mplframe.learners.inference import predict
+from mplframe.config.load import dump
+from mplframe.data.packing.pack import pack_folders
+from mplframe.data.packing.packing import PackOptions
+from mplframe.data.sources.small import encode_mp4, moving
+from mplframe.inference.predict import predict
 
 from .conftest import Cli
 from .test_resume import assert_identical, kill_after, metrics, newest

@@ -20,15 +20,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mplframe.augmentation.crop import Crop
-from mplframe.augmentation.cutout import Cutout
-from mplframe.augmentation.flip import Flip
+from mplframe.augmentation.basic import Crop, Cutout, Flip
 from mplframe.augmentation.randaugment import RandAugment
 from mplframe.contracts.batch import Batch, Samples
 from mplframe.contracts.data import Split
-from mplframe.data.loader import Loader
-from mplframe.data.shards import ReaderName, WebDataset
-from mplframe.data.stream import Stream
+from mplframe.data.shards.source import ReaderName, WebDataset
+from mplframe.data.stream import Loader, Stream
 
 SIZE = 8
 LARGEST = 60

@@ -13,9 +13,9 @@ import webdataset as wds
 from PIL import Image
 
 from mplframe.contracts.data import Sample, Split
-from mplframe.data.order import Order
-from mplframe.data.shards import WebDataset
-from mplframe.data.workers import ordered
+from mplframe.data.shards.source import WebDataset
+from mplframe.data.stream import Order
+from mplframe.io.threads import ordered
 
 from .servers import Address
 

@@ -1,7 +1,7 @@
 import json
 import math
 
-from mplframe.json_text import json_text
+from mplframe.io.files import json_text
 
 
 def test_what_is_not_a_finite_number_is_null() -> None:

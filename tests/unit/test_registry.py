@@ -4,7 +4,7 @@ from mplframe.contracts.feedback import FeedbackEstimator
 from mplframe.errors import PluginError, UserError
 from mplframe.feedback.cosine import Cosine
 from mplframe.feedback.dot import Dot
-from mplframe.registry import Registry
+from mplframe.plugins import Registry
 
 CONTRACT = "mplframe.contracts.feedback:FeedbackEstimator"
 

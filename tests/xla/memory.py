@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch_xla.distributed.spmd import XLAShardedTensor
 
-from mplframe.backends.xla_spmd import XlaSpmd
+from mplframe.backends.xla.backend import XlaSpmd
 from mplframe.contracts.architecture import ImageSpec
-from mplframe.learners.learner import Learner
-from mplframe.learners.objective import Objective
 from mplframe.losses.supervised import Supervised
 from mplframe.methods.classifier import ClassifierStage
 from mplframe.models.small_cnn import SmallCNN
 from mplframe.testing.problem import random_batch
+from mplframe.training.learner import Learner
+from mplframe.training.objective import Objective
 
 SPEC = ImageSpec(size=256, channels=3, classes=16)
 SAMPLES = 4

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch_xla.debug.metrics as counters
 from torch import Tensor
 
-from mplframe.backends.xla_spmd import XlaSpmd
+from mplframe.backends.xla.backend import XlaSpmd
 from mplframe.builders import build_run
 from mplframe.plugins import discover
 from mplframe.testing import check_backend

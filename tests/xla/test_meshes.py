@@ -14,7 +14,7 @@ import pytest
 from torch import Tensor
 
 from mplframe.checkpoint.format import load
-from mplframe.config.yaml12 import dump
+from mplframe.config.load import dump
 from mplframe.testing.component import flat
 from tests.distributed.launching import launched as launched_in_two
 

@@ -23,15 +23,17 @@ from collections.abc import Callable
 import cv2
 
 from mplframe.augmentation.operations.base import Apply, Operation, Surroundings
-from mplframe.augmentation.operations.blend import color, sample_pairing, sharpness
 from mplframe.augmentation.operations.geometric import rotate, shear_x, shear_y, translate_x, translate_y
-from mplframe.augmentation.operations.pointwise import (
+from mplframe.augmentation.operations.values import (
     auto_contrast,
     brightness,
+    color,
     contrast,
     equalize,
     invert,
     posterize,
+    sample_pairing,
+    sharpness,
     solarize,
 )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mplframe.augmentation.pixels import Pixels
+from mplframe.augmentation.batches import Pixels
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import torch
 import torchvision.transforms.v2.functional as tv
 
+from mplframe.augmentation.batches import Pixels, tall
 from mplframe.augmentation.operations.base import Surroundings
-from mplframe.augmentation.pixels import Pixels, tall
 
 Move = Callable[..., torch.Tensor]
 OUTSIDE = -1.0

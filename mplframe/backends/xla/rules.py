@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
-from mplframe.contracts.sharding import Sharding
+from mplframe.contracts.backend import Sharding
 from mplframe.errors import UserError
 
 DATA, MODEL = "data", "model"

@@ -1,13 +1,15 @@
-"""torch_xla brought up: its version, its devices, the mesh. Imported only by a backend that is about to run."""
+"""The XLA runtime: its devices, its mesh, the processes of several hosts."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from mplframe.backends.xla.rules import DATA, MODEL
 from mplframe.errors import UserError
@@ -96,3 +98,18 @@ def mesh_shape(devices: int, *, data: int | None, model: int, kind: str) -> tupl
             f"a divisor of {devices} and leave backend.data to mplframe{virtual}"
         )
     return replicas, model
+
+
+def joined() -> Callable[[Any], list[Any]]:
+    """Meet the other hosts' processes by torch_xla's own rendezvous; what collects a value of each of them."""
+    import torch_xla.distributed.xla_backend  # noqa: F401 (brings "xla://")
+
+    if not dist.is_initialized():
+        dist.init_process_group("gloo", init_method="xla://")
+
+    def gather(value: Any) -> list[Any]:
+        found: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(found, value)
+        return found
+
+    return gather

@@ -1,4 +1,4 @@
-"""Forwards that keep activations split along their width, of networks that know nothing of it.
+"""Networks rewritten for a mesh of XLA devices: where sharding is laid down, and how whole tensors come back.
 
 Marking inputs and weights alone gives right numbers, but the partitioner then gathers the activations of the whole
 batch on every device. Each layer that holds weights gets a forward in which batch norm is plain operations, weights of
@@ -16,11 +16,49 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.overrides import TorchFunctionMode
+from torch_xla.distributed.spmd import XLAShardedTensor, annotate_custom_sharding
 
-from mplframe.backends.xla.batch_norm import batch_norm
-from mplframe.backends.xla.constraint import constrained
-from mplframe.backends.xla.pooling import is_dual, max_pool
-from mplframe.backends.xla.rules import WidthSharding
+from mplframe.backends.xla.operators import batch_norm, is_dual, max_pool
+from mplframe.backends.xla.rules import Spec, WidthSharding
+
+
+def constrained(tensor: Tensor, mesh: Any, spec: Spec, gradient: Spec | None = None) -> Tensor:
+    """The same values, laid out as said; with derivatives in both modes.
+
+    Args:
+        tensor: any.
+        mesh: `torch_xla.distributed.spmd.Mesh`.
+        spec: of the result.
+        gradient: of the gradient; like the result by default.
+    """
+    found: Tensor = _Constrained.apply(tensor, mesh, spec, spec if gradient is None else gradient)
+    return found
+
+
+class _Constrained(torch.autograd.Function):
+    @staticmethod
+    def forward(tensor: Tensor, mesh: Any, spec: Spec, gradient: Spec) -> Tensor:
+        return _annotated(tensor, mesh, spec)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        _, ctx.mesh, ctx.spec, ctx.gradient = inputs
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return _annotated(gradient, ctx.mesh, ctx.gradient), None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
+        return _annotated(tangent, ctx.mesh, ctx.spec)
+
+
+def _annotated(tensor: Tensor, mesh: Any, spec: Spec) -> Tensor:
+    # The annotation is put on the tensor itself, and a weight has one already. No value is copied.
+    annotated = tensor.clone()
+    annotate_custom_sharding(annotated, mesh, spec)
+    return annotated
+
 
 CONVOLUTIONS = (torch.conv2d, torch.conv3d)
 
@@ -87,3 +125,21 @@ class _Sharded(TorchFunctionMode):
 
     def _pooled(self, *args: Any, return_indices: bool, **kwargs: Any) -> Any:
         return F.max_pool2d(*args, return_indices=True, **kwargs) if return_indices else max_pool(*args, **kwargs)
+
+
+def put_together(tensor: Tensor) -> Tensor:
+    """A copy on the host, made of what this host's devices hold; torch_xla would compile a program to gather it.
+
+    Args:
+        tensor: detached and computed; all its shards are on this host.
+    """
+    shards = XLAShardedTensor(tensor).local_shards
+    if not shards or shards[0].indices is Ellipsis:
+        return tensor.cpu()
+    found = torch.empty(tensor.shape, dtype=tensor.dtype)
+    for shard in shards:
+        if shard.replica_id == 0:
+            # Where a dimension doesn't divide, the last shards are padded.
+            held = tuple(slice(at.stop - at.start) for at in shard.indices)
+            found[tuple(shard.indices)] = shard.data[held]
+    return found

@@ -7,24 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
+from mplframe.data.readers.arrays import idx_file, idx_folder, numpy_file
 from mplframe.data.readers.base import Reader
-from mplframe.data.readers.cifar import cifar, cifar_folder
-from mplframe.data.readers.files import Place, is_sample, is_url
-from mplframe.data.readers.folder import entries, image_folder, labeled_folder
-from mplframe.data.readers.huggingface import (
+from mplframe.data.readers.files import Place, entries, image_folder, is_sample, is_url, labeled_folder
+from mplframe.data.readers.parquet import (
     TEST,
     TRAIN,
     UNLABELED,
+    Columns,
     choose_test,
     image_folder_with_metadata,
     metadata_file,
+    parquet,
     parquet_splits,
 )
-from mplframe.data.readers.idx import idx_file, idx_folder
-from mplframe.data.readers.numpy_files import numpy_file
-from mplframe.data.readers.parquet import Columns, parquet
-from mplframe.data.readers.stl10 import stl10, stl10_folder
-from mplframe.data.readers.svhn import svhn, svhn_file
+from mplframe.data.readers.published import cifar, cifar_folder, stl10, stl10_folder, svhn, svhn_file
 from mplframe.data.readers.table import table
 from mplframe.errors import DataError, UserError, nearest
 

@@ -7,9 +7,9 @@ from typing import final
 
 from mplframe.contracts.batch import UNKNOWN
 from mplframe.contracts.data import Clips, Media, Sample, Split
-from mplframe.data.media import decode_file
+from mplframe.data.decoding.media import decode_file
+from mplframe.data.decoding.video import VIDEO_EXTENSIONS, decode_clips
 from mplframe.data.readers.base import Reader, Record
-from mplframe.data.video import VIDEO_EXTENSIONS, decode_clips
 from mplframe.errors import DamageError
 
 

@@ -12,8 +12,7 @@ import numpy as np
 
 from mplframe.contracts.batch import UNKNOWN
 from mplframe.data.readers.base import Labels
-from mplframe.data.readers.files import FileReader, Place, is_sample, is_url, read_bytes
-from mplframe.data.readers.folder import class_index
+from mplframe.data.readers.files import FileReader, Place, class_index, is_sample, is_url, read_bytes
 from mplframe.errors import DataError, nearest
 
 PATHS = ("path", "file_name", "url")

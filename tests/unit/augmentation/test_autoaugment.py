@@ -8,9 +8,8 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.autoaugment import AutoAugmentPolicy
 
-from mplframe.augmentation.autoaugment import AutoAugment
+from mplframe.augmentation.autoaugment import POLICIES, AutoAugment
 from mplframe.augmentation.operations import OPERATIONS
-from mplframe.augmentation.policies import POLICIES
 from mplframe.contracts.data import Draws
 
 THEIRS = {"cifar": "cifar10", "imagenet": "imagenet", "svhn": "svhn"}

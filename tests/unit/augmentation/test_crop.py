@@ -3,7 +3,7 @@ import pytest
 import torch
 import torchvision.transforms.v2.functional as tv
 
-from mplframe.augmentation.crop import Crop
+from mplframe.augmentation.basic import Crop
 from mplframe.errors import DataError
 
 IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8), dtype=np.uint8))

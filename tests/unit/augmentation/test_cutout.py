@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mplframe.augmentation.cutout import Cutout
+from mplframe.augmentation.basic import Cutout
 
 IMAGES = torch.from_numpy(np.random.default_rng(0).integers(128, 256, (60, 3, 9, 9), dtype=np.uint8))
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from mplframe.augmentation.flip import Flip
+from mplframe.augmentation.basic import Flip
 
 IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (40, 1, 5, 6), dtype=np.uint8))
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from mplframe.augmentation.noise import Noise
+from mplframe.augmentation.basic import Noise
 from mplframe.errors import UserError
 
 GREY = torch.full((4000, 3, 1, 1), 128, dtype=torch.uint8)

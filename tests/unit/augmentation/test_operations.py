@@ -4,8 +4,8 @@ import torch
 import torchvision.transforms.v2 as tv2
 from PIL import Image, ImageEnhance, ImageOps
 
+from mplframe.augmentation.batches import batch, pixels
 from mplframe.augmentation.operations import DIGITS, NATURAL, OPERATIONS, Surroundings
-from mplframe.augmentation.pixels import batch, pixels
 
 COLOUR = torch.from_numpy(np.random.default_rng(0).integers(20, 230, (6, 3, 12, 12), dtype=np.uint8))
 FILL = 99

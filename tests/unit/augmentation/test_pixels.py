@@ -2,11 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from mplframe.augmentation.crop import Crop
-from mplframe.augmentation.cutout import Cutout
-from mplframe.augmentation.flip import Flip
-from mplframe.augmentation.noise import Noise
-from mplframe.augmentation.pixels import batch, joined, pixels, planes, tall
+from mplframe.augmentation.basic import Crop, Cutout, Flip, Noise
+from mplframe.augmentation.batches import batch, joined, pixels, planes, tall
 from mplframe.augmentation.randaugment import RandAugment
 from mplframe.contracts.data import Augmentation
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from mplframe.augmentation.batches import batch, pixels
 from mplframe.augmentation.operations import OPERATIONS, Surroundings
-from mplframe.augmentation.pixels import batch, pixels
 from mplframe.augmentation.randaugment import RandAugment
 from mplframe.contracts.data import Draws
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from mplframe.backends.batch_norm import BatchNormOfAll
 from mplframe.backends.ddp import DataParallel
 from mplframe.backends.processes import NEEDED, buckets, check_alone, together
-from mplframe.builders.streams import check_shares
+from mplframe.builders.feed import check_shares
 from mplframe.contracts.method import StagePlan, Streams
 from mplframe.engine.loop import RunStage
 from mplframe.errors import RunError, UserError

@@ -11,20 +11,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mplframe.backends.xla import runtime
-from mplframe.backends.xla.batch_norm import batch_norm
+from mplframe.backends.xla.backend import XlaSpmd
+from mplframe.backends.xla.operators import batch_norm, is_dual, max_pool
 from mplframe.backends.xla.optimizer_state import make_state
-from mplframe.backends.xla.pooling import is_dual, max_pool
 from mplframe.backends.xla.rules import WidthSharding
-from mplframe.backends.xla_spmd import XlaSpmd
 from mplframe.contracts.optimizer import OptimizerFactory
 from mplframe.errors import UserError
-from mplframe.learners.derivative import forward_mode
-from mplframe.optimizers.adam import Adam
-from mplframe.optimizers.adamw import AdamW
-from mplframe.optimizers.groups import parameter_groups
-from mplframe.optimizers.lars import LARS
-from mplframe.optimizers.rmsprop import RMSProp
-from mplframe.optimizers.sgd import SGD
+from mplframe.optim.adam import Adam, AdamW
+from mplframe.optim.groups import parameter_groups
+from mplframe.optim.lars import LARS
+from mplframe.optim.rmsprop import RMSProp
+from mplframe.optim.sgd import SGD
+from mplframe.training.student import forward_mode
 
 FOUR = WidthSharding(4)
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import torch
 
-from mplframe.checkpoint.files import make_folder
 from mplframe.checkpoint.run_folder import RunFolder
 from mplframe.checkpoint.store import CheckpointStore
-from mplframe.contracts.tracker import Record, Tracker
+from mplframe.contracts.watching import Record, Tracker
+from mplframe.io.files import make_folder
 from mplframe.tracking.jsonl import JsonLines
 from mplframe.tracking.tensorboard import TensorBoard
 

@@ -6,8 +6,8 @@ from typing import BinaryIO
 
 import pytest
 
-from mplframe.checkpoint.files import make_folder, write_atomic
 from mplframe.errors import DataError, RunError, UserError
+from mplframe.io.files import make_folder, write_atomic
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:

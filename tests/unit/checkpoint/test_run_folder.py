@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from mplframe.checkpoint.format import load, save
-from mplframe.checkpoint.rng import rng_state, set_rng_state
 from mplframe.checkpoint.run_folder import RunFolder, find_checkpoint
 from mplframe.checkpoint.store import BEST, CheckpointStore
 from mplframe.errors import CheckpointError, UserError
+from mplframe.randomness import rng_state, set_rng_state
 
 
 def folder(path: Path, *totals: int) -> tuple[RunFolder, CheckpointStore]:

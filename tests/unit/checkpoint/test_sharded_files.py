@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from mplframe.backends.fsdp import FullyShardedDataParallel
-from mplframe.checkpoint import shards
+from mplframe.checkpoint import format as shards
 from mplframe.checkpoint.format import load
-from mplframe.checkpoint.store import BEST, CheckpointStore
-from mplframe.checkpoint.writer import Writer
+from mplframe.checkpoint.store import BEST, CheckpointStore, Writer
 from mplframe.errors import CheckpointError, RunError
 
 pytestmark = pytest.mark.usefixtures("alone")

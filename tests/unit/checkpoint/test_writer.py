@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from mplframe.checkpoint import writer as writing
+from mplframe.checkpoint import store as writing
 from mplframe.checkpoint.format import load
-from mplframe.checkpoint.store import CheckpointStore
-from mplframe.checkpoint.writer import Writer
+from mplframe.checkpoint.store import CheckpointStore, Writer
 from mplframe.errors import RunError
 
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from mplframe.config.load import dump, parse
 from mplframe.config.resolve import resolve
 from mplframe.config.run import RunConfig
-from mplframe.config.yaml12 import dump, parse
 from mplframe.errors import ConfigError
 from mplframe.plugins import Components, discover
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from mplframe.config.load import parse
 from mplframe.config.schema import json_schema
-from mplframe.config.yaml12 import parse
 from mplframe.plugins import discover
 
 FOLDER = Path(__file__).parents[3] / "examples"

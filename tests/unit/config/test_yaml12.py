@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mplframe.config.yaml12 import dump, parse
+from mplframe.config.load import dump, parse
 from mplframe.errors import ConfigError
 
 # What YAML 1.2's core schema makes of plain scalars.

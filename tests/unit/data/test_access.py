@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from mplframe.data.access import TOGETHER, Access
-from mplframe.data.content import Files, Ranges
-from mplframe.data.order import Order
-from mplframe.data.shard_cache import ShardCache
-from mplframe.data.shard_list import Shard
+from mplframe.data.shards.access import TOGETHER, Access
+from mplframe.data.shards.cache import ShardCache
+from mplframe.data.shards.content import Files, Ranges
+from mplframe.data.shards.listing import Shard
+from mplframe.data.stream import Order
 from mplframe.errors import UserError
-from mplframe.stores.stores import Stores
+from mplframe.io.stores import Stores
 
 MIB = 1 << 20
 

@@ -7,10 +7,9 @@ import fsspec
 import numpy as np
 import pytest
 
-from mplframe.data.order import Order
-from mplframe.data.shard_split import ShardSplit
-from mplframe.data.shards import WebDataset
-from mplframe.data.stream import Stream
+from mplframe.data.shards.source import WebDataset
+from mplframe.data.shards.split import ShardSplit
+from mplframe.data.stream import Order, Stream
 from tests.unit.data.data_support import ArraySplit, image, write_shards
 
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mplframe.data.assigned import AssignedSplit
+from mplframe.data.manifests import AssignedSplit
 from mplframe.data.stream import Stream
 from tests.unit.data.data_support import ArraySplit, image
 

@@ -10,15 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from video_support import VideoSplit, frames
 
-from mplframe.augmentation.crop import Crop
-from mplframe.augmentation.cutout import Cutout
-from mplframe.augmentation.flip import Flip
+from mplframe.augmentation.basic import Crop, Cutout, Flip
 from mplframe.augmentation.randaugment import RandAugment
 from mplframe.contracts.data import Clips, Sample
-from mplframe.data.clips import augment, clip_frames, evenly
-from mplframe.data.fit import draw_crops, fit
-from mplframe.data.order import generator
-from mplframe.data.stream import Stream, evaluation_batches
+from mplframe.data.decoding.fit import draw_crops, fit
+from mplframe.data.decoding.video import augment, clip_frames, evenly
+from mplframe.data.stream import Stream, evaluation_batches, generator
 from mplframe.errors import DataError
 
 SPLIT = VideoSplit([frames(20 + 3 * i, 12, seed=i) for i in range(7)])

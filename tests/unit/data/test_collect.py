@@ -15,11 +15,10 @@ from data_support import encoded, image
 from fsspec.implementations.memory import MemoryFileSystem
 
 from mplframe.contracts.data import Sample
-from mplframe.data.assigned import AssignedSplit
-from mplframe.data.assignment import assigned_split, read_assignment
-from mplframe.data.pack import PackOptions, ShardLimits, pack_manifest
-from mplframe.data.shards import WebDataset
-from mplframe.data.verification import verify_shards
+from mplframe.data.inspecting.inspection import verify_shards
+from mplframe.data.manifests import AssignedSplit, assigned_split, read_assignment
+from mplframe.data.packing.pack import PackOptions, ShardLimits, pack_manifest
+from mplframe.data.shards.source import WebDataset
 from mplframe.errors import DamageError, DataError
 
 CLASSES = 4

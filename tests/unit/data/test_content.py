@@ -8,10 +8,10 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mplframe.data.content import Content, Files, Ranges, open_local, pieces, runs
-from mplframe.data.shard_list import Shard, list_shards
+from mplframe.data.shards.content import Content, Files, Ranges, open_local, pieces, runs
+from mplframe.data.shards.listing import Shard, list_shards
 from mplframe.errors import DataError
-from mplframe.stores.stores import Stores
+from mplframe.io.stores import Stores
 
 STORES = Stores()
 SPANS = st.lists(st.tuples(st.integers(0, 900), st.integers(0, 99)), max_size=20)

@@ -16,7 +16,7 @@ from PIL import Image
 from mplframe import cli
 from mplframe.api import datasets
 from mplframe.cli.data import FormatOption, SplitOption
-from mplframe.data.partition import PaperSplit
+from mplframe.data.packing.partition import PaperSplit
 from mplframe.data.readers.detect import FORMATS
 
 

@@ -8,8 +8,8 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from mplframe.contracts.data import Sample
-from mplframe.data.decode import decode
-from mplframe.data.fit import fit
+from mplframe.data.decoding.fit import fit
+from mplframe.data.decoding.image import decode
 from mplframe.errors import DataError
 
 

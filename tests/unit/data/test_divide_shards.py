@@ -14,12 +14,11 @@ from data_support import encoded, image, write_shards
 from fsspec.implementations.memory import MemoryFileSystem
 
 from mplframe.api.datasets import data_split
-from mplframe.data.index import index_shard
-from mplframe.data.pack import PackOptions, ShardLimits, pack_splits
+from mplframe.data.packing.pack import PackOptions, ShardLimits, pack_splits
 from mplframe.data.readers.arrays import ArrayReader
-from mplframe.data.readers.packed import open_packed
-from mplframe.data.readers.shards import ShardReader
-from mplframe.data.shards import WebDataset
+from mplframe.data.readers.shards import ShardReader, open_packed
+from mplframe.data.shards.index import index_shard
+from mplframe.data.shards.source import WebDataset
 from mplframe.errors import DataError, UserError
 
 NAMES = ["ant", "bee", "cow"]

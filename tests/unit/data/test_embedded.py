@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sklearn.datasets import load_digits
 
 from mplframe.contracts.data import DatasetSource
-from mplframe.data.embedded import DIGITS, Digits, FashionMNIST, digits_parts
+from mplframe.data.sources.small import DIGITS, Digits, FashionMNIST, digits_parts
 from mplframe.errors import DataError, UserError
 
 
@@ -126,7 +126,7 @@ def test_the_environment_names_the_cache(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_processes_at_once(tmp_path: Path) -> None:
     program = (
-        "import sys\nfrom mplframe.data.embedded import Digits\n"
+        "import sys\nfrom mplframe.data.sources.small import Digits\n"
         "print(len(Digits(Digits.Config(cache=sys.argv[1])).split('unlabeled')))"
     )
     running = [

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mplframe.contracts.data import Sample
-from mplframe.data.fit import crop_box, draw_crops, fit, fit_evaluation
+from mplframe.data.decoding.fit import crop_box, draw_crops, fit, fit_evaluation
 from mplframe.errors import DataError
 
 

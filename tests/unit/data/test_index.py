@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from data_support import encoded, image, write_shards
 
-from mplframe.data.index import index_shard
+from mplframe.data.shards.index import index_shard
 from mplframe.errors import DataError
 
 PIXELS = encoded(image(0))

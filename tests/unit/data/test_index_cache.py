@@ -5,13 +5,12 @@ import pytest
 from data_support import write_shards
 from fsspec.implementations.memory import MemoryFileSystem
 
-from mplframe.data import index_cache
-from mplframe.data.access import Access
-from mplframe.data.index import ShardIndex
-from mplframe.data.index_cache import Indexes, sidecar_url
-from mplframe.data.shard_list import list_shards
-from mplframe.data.sidecar import write_index
-from mplframe.stores.stores import Stores
+from mplframe.data.shards import index_files as index_cache
+from mplframe.data.shards.access import Access
+from mplframe.data.shards.index import ShardIndex
+from mplframe.data.shards.index_files import Indexes, sidecar_url, write_index
+from mplframe.data.shards.listing import list_shards
+from mplframe.io.stores import Stores
 
 STORES = Stores()
 

@@ -7,8 +7,8 @@ from data_support import write_shards
 from fsspec.implementations.memory import MemoryFileSystem
 
 from mplframe.api.datasets import data_index
-from mplframe.data.index import index_shard
-from mplframe.data.sidecar import read_sidecar, sidecar_bytes
+from mplframe.data.shards.index import index_shard
+from mplframe.data.shards.index_files import read_sidecar, sidecar_bytes
 from mplframe.errors import DataError, UserError
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mplframe.data.contact_sheet import evenly_spaced
-from mplframe.data.index import index_shard
-from mplframe.data.inspection import Sizes, contact_sheet, inspect, verify, verify_shards
-from mplframe.data.pack import PackOptions, ShardLimits, pack_splits
+from mplframe.data.inspecting.inspection import Sizes, contact_sheet, inspect, verify, verify_shards
+from mplframe.data.inspecting.sheets import evenly_spaced
+from mplframe.data.packing.pack import PackOptions, ShardLimits, pack_splits
 from mplframe.data.readers.arrays import ArrayReader
-from mplframe.data.shards import WebDataset
+from mplframe.data.shards.index import index_shard
+from mplframe.data.shards.source import WebDataset
 from mplframe.errors import DataError, UserError
 
 LABELED = np.array([0, 0, 0, 1, 1, 0])

@@ -13,13 +13,13 @@ import pytest
 from data_support import encoded, image
 from fsspec.implementations.memory import MemoryFileSystem
 
-from mplframe.data.pack import PackOptions, pack_source
+from mplframe.data.packing.pack import PackOptions, pack_source
+from mplframe.data.packing.split_packing import pack_order
+from mplframe.data.readers.base import Chain, Subset, WithoutLabels
 from mplframe.data.readers.detect import detect, open_source
 from mplframe.data.readers.parquet import Columns, parquet
-from mplframe.data.readers.stl10 import stl10
+from mplframe.data.readers.published import stl10
 from mplframe.data.readers.table import table
-from mplframe.data.readers.views import Chain, Subset, WithoutLabels
-from mplframe.data.split_packing import pack_order
 from mplframe.errors import DataError, UserError
 
 

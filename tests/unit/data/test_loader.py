@@ -8,9 +8,9 @@ from test_stream import SPLIT, same, stream
 
 from mplframe.contracts.batch import Batch
 from mplframe.contracts.data import Sample
-from mplframe.data.loader import Loader
-from mplframe.data.workers import ordered
+from mplframe.data.stream import Loader
 from mplframe.errors import DataError
+from mplframe.io.threads import ordered
 
 
 def batches(workers: int, prefetch: int = 2, start: int = 0, stop: int = 9) -> list[Batch]:

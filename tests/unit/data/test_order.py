@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mplframe.data.order import Order, generator
+from mplframe.data.stream import Order, generator
 
 groups = st.lists(st.integers(0, 30), min_size=1, max_size=20).filter(any)
 

@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
-from mplframe.data.index import index_shard
-from mplframe.data.pack import PackOptions, ShardLimits, pack_folders, pack_source, pack_splits
-from mplframe.data.partition import divide, paper_split
+from mplframe.data.packing.pack import PackOptions, ShardLimits, pack_folders, pack_source, pack_splits
+from mplframe.data.packing.partition import divide, paper_split
+from mplframe.data.packing.writer import sample_key
 from mplframe.data.readers.arrays import ArrayReader
 from mplframe.data.readers.detect import Source
-from mplframe.data.shards import WebDataset
-from mplframe.data.writer import sample_key
+from mplframe.data.shards.index import index_shard
+from mplframe.data.shards.source import WebDataset
 from mplframe.errors import DataError, UserError
 
 NAMES = ["ant", "bee", "cow"]
@@ -360,7 +360,7 @@ class TestOutput:
         program = """
 import resource, signal, sys
 import numpy as np
-from mplframe.data.pack import pack_splits
+from mplframe.data.packing.pack import pack_splits
 from mplframe.data.readers.arrays import ArrayReader
 from mplframe.errors import RunError
 images = np.random.default_rng(0).integers(0, 256, (200, 32, 32, 3), dtype=np.uint8)

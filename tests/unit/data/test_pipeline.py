@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from data_support import image, write_shards
 
-from mplframe.data.pipeline import Pipeline, materialised
-from mplframe.data.pipeline_samples import members_of
+from mplframe.data.sources.pipeline import Pipeline, materialised, members_of
 from mplframe.errors import DataError, UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")

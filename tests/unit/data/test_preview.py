@@ -8,8 +8,7 @@ import torch
 from PIL import Image
 
 from mplframe.contracts.batch import Batch, Samples
-from mplframe.data.contact_sheet import TILE
-from mplframe.data.preview import preview_sheet
+from mplframe.data.inspecting.sheets import TILE, preview_sheet
 from mplframe.errors import UserError
 
 ROW, COLUMN, GAP = TILE + 14 + 6, TILE + 6, 6

@@ -13,15 +13,12 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from mplframe.data.readers.arrays import ArrayReader
-from mplframe.data.readers.cifar import cifar, safe_unpickle
+from mplframe.data.readers.arrays import ArrayReader, idx_folder, numpy_file, read_idx
+from mplframe.data.readers.base import Chain, Subset, WithoutLabels
 from mplframe.data.readers.detect import detect, open_source
-from mplframe.data.readers.folder import image_folder, labeled_folder, unlabeled_folder
-from mplframe.data.readers.idx import idx_folder, read_idx
-from mplframe.data.readers.numpy_files import numpy_file
-from mplframe.data.readers.svhn import svhn
+from mplframe.data.readers.files import image_folder, labeled_folder, unlabeled_folder
+from mplframe.data.readers.published import cifar, safe_unpickle, svhn
 from mplframe.data.readers.table import table
-from mplframe.data.readers.views import Chain, Subset, WithoutLabels
 from mplframe.errors import DataError, UserError
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from data_support import encoded, image
 
-from mplframe.data.index import index_shard
-from mplframe.data.pack import PackOptions, ShardLimits, pack_folders, pack_splits
+from mplframe.data.packing.pack import PackOptions, ShardLimits, pack_folders, pack_splits
 from mplframe.data.readers.arrays import ArrayReader
-from mplframe.data.sidecar import read_sidecar, sidecar_bytes
+from mplframe.data.shards.index import index_shard
+from mplframe.data.shards.index_files import read_sidecar, sidecar_bytes
 from mplframe.errors import DataError, UserError
 
 FIVE = ShardLimits(max_count=5)

@@ -12,12 +12,12 @@ import pytest
 from data_support import CONTENT
 from fsspec.implementations.memory import MemoryFileSystem
 
-from mplframe.data import shard_cache
-from mplframe.data.shard_cache import ShardCache
-from mplframe.data.shard_list import Shard, list_shards
+from mplframe.data.shards import cache as shard_cache
+from mplframe.data.shards.cache import ShardCache
+from mplframe.data.shards.listing import Shard, list_shards
 from mplframe.errors import DataError, RunError, UserError
-from mplframe.stores import retrying
-from mplframe.stores.stores import Stores
+from mplframe.io import requests as retrying
+from mplframe.io.stores import Stores
 
 STORES = Stores()
 SIZE = len(CONTENT)
@@ -147,10 +147,10 @@ def test_threads_that_ask_at_once_fetch_once(
 PROCESS = """
 import os, random, sys
 from pathlib import Path
-from mplframe.data.shard_cache import ShardCache
-from mplframe.data.shard_list import list_shards
-from mplframe.stores import retrying
-from mplframe.stores.stores import Stores
+from mplframe.data.shards.cache import ShardCache
+from mplframe.data.shards.listing import list_shards
+from mplframe.io import requests as retrying
+from mplframe.io.stores import Stores
 source, folder, seed = sys.argv[1:]
 stores = Stores({"simplecache": {"cache_storage": folder + "/below" + seed}})
 shards = list_shards(f"zip://*.tar::{source}", stores)

@@ -5,9 +5,9 @@ import pytest
 from data_support import CONTENT
 from fsspec.implementations.memory import MemoryFileSystem
 
-from mplframe.data.shard_list import LISTED, Shard, expand, list_shards
+from mplframe.data.shards.listing import LISTED, Shard, expand, list_shards
 from mplframe.errors import DataError
-from mplframe.stores.stores import Info, Stores
+from mplframe.io.stores import Info, Stores
 
 STORES = Stores()
 

@@ -11,13 +11,13 @@ import pytest
 import webdataset as wds
 from data_support import encoded, image, write_shards
 
-from mplframe.data.chosen import ChosenSplit
 from mplframe.data.damaged import Damaged, tolerant
-from mplframe.data.index import index_shard
-from mplframe.data.labels import class_names, parse_label
-from mplframe.data.memory import Memory
-from mplframe.data.shards import WebDataset
-from mplframe.data.sidecar import write_index
+from mplframe.data.manifests import ChosenSplit
+from mplframe.data.shards.index import index_shard
+from mplframe.data.shards.index_files import write_index
+from mplframe.data.shards.members import class_names, parse_label
+from mplframe.data.shards.source import WebDataset
+from mplframe.data.shards.split import Memory
 from mplframe.errors import DamageError, DataError, UserError
 
 

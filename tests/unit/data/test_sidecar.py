@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from data_support import write_shards
 
-from mplframe.data.index import ShardIndex, index_shard
-from mplframe.data.sidecar import read_sidecar, sidecar_bytes, write_index
+from mplframe.data.shards.index import ShardIndex, index_shard
+from mplframe.data.shards.index_files import read_sidecar, sidecar_bytes, write_index
 from mplframe.errors import DataError
 
 

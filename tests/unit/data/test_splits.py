@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mplframe.data.splits import (
+from mplframe.data.packing.choice import (
     by_shard,
     cifar10_4k,
     imagenet,

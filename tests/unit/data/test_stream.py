@@ -7,9 +7,7 @@ from data_support import ArraySplit, image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mplframe.augmentation.crop import Crop
-from mplframe.augmentation.cutout import Cutout
-from mplframe.augmentation.flip import Flip
+from mplframe.augmentation.basic import Crop, Cutout, Flip
 from mplframe.augmentation.randaugment import RandAugment
 from mplframe.contracts.batch import Samples
 from mplframe.data.stream import Stream, evaluation_batches

@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 from data_support import write_shards
 
-from mplframe.data import survey as surveys
-from mplframe.data.access import Access
-from mplframe.data.index import index_shard
-from mplframe.data.index_cache import Indexes
-from mplframe.data.layout import lay_out
-from mplframe.data.shard_list import list_shards
-from mplframe.data.survey import Layouts, Survey, survey
+from mplframe.data.shards import survey as surveys
+from mplframe.data.shards.access import Access
+from mplframe.data.shards.index import index_shard
+from mplframe.data.shards.index_files import Indexes
+from mplframe.data.shards.listing import list_shards
+from mplframe.data.shards.survey import Layouts, Survey, lay_out, survey
 from mplframe.errors import DataError
-from mplframe.stores.stores import Stores
+from mplframe.io.stores import Stores
 
 STORES = Stores()
 

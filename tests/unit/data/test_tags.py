@@ -11,10 +11,10 @@ import webdataset as wds
 from data_support import encoded, image
 
 from mplframe.contracts.data import Split
-from mplframe.data.assigned import AssignedSplit
 from mplframe.data.damaged import Damaged, tolerant
-from mplframe.data.shards import WebDataset
-from mplframe.data.tags import tag_rule
+from mplframe.data.manifests import AssignedSplit
+from mplframe.data.shards.members import tag_rule
+from mplframe.data.shards.source import WebDataset
 from mplframe.errors import DamageError, DataError
 
 CLASSES = ("Cat", "dog", "tree frog")

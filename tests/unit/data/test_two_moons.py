@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from mplframe.contracts.data import SplitName
-from mplframe.data.two_moons import REACH, TwoMoons, coordinates, pixels, two_moons
+from mplframe.data.sources.two_moons import REACH, TwoMoons, coordinates, pixels, two_moons
 
 
 def everything(source: TwoMoons, name: SplitName) -> tuple[np.ndarray, np.ndarray]:

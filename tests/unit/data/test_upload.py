@@ -10,11 +10,11 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from moto.server import ThreadedMotoServer
 
-from mplframe.data.pack import PackOptions, ShardLimits, pack_splits
+from mplframe.data.packing.pack import PackOptions, ShardLimits, pack_splits
 from mplframe.data.readers.arrays import ArrayReader
-from mplframe.data.shards import WebDataset
-from mplframe.data.upload import local_folder
+from mplframe.data.shards.source import WebDataset
 from mplframe.errors import UserError
+from mplframe.io.output import local_folder
 
 
 @pytest.fixture(autouse=True)

@@ -5,10 +5,10 @@ import pytest
 from data_support import write_shards
 from fsspec.implementations.memory import MemoryFileSystem
 
-from mplframe.data.index import index_shard
-from mplframe.data.shards import WebDataset
-from mplframe.data.sidecar import write_index
-from mplframe.data.verification import Problem, verify, verify_shards
+from mplframe.data.inspecting.inspection import Problem, verify, verify_shards
+from mplframe.data.shards.index import index_shard
+from mplframe.data.shards.index_files import write_index
+from mplframe.data.shards.source import WebDataset
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ import pytest
 from video_support import FORMATS, decoded_video, encoded_video, frames
 
 from mplframe.contracts.data import Clips
-from mplframe.data import video
-from mplframe.data.clips import clip_frames
-from mplframe.data.video import SHOWN, decode_clips, decode_whole
+from mplframe.data.decoding import video
+from mplframe.data.decoding.video import SHOWN, clip_frames, decode_clips, decode_whole
 from mplframe.errors import DamageError, UserError
 
 LENGTH = 45

@@ -11,16 +11,16 @@ from video_support import decoded_video, encoded_video, frames
 
 from mplframe.contracts.batch import Batch, Samples
 from mplframe.contracts.data import Clips
-from mplframe.data.clips import clip_frames
 from mplframe.data.damaged import Damaged, tolerant, usable
-from mplframe.data.inspection import contact_sheet, inspect, verify_shards
-from mplframe.data.moving_digits import CLASSES, MovingReader
-from mplframe.data.pack import pack_folders
-from mplframe.data.packing import PackOptions
-from mplframe.data.preview import preview_sheet
-from mplframe.data.readers.folder import unlabeled_folder
+from mplframe.data.decoding.video import clip_frames
+from mplframe.data.inspecting.inspection import contact_sheet, inspect, verify_shards
+from mplframe.data.inspecting.sheets import preview_sheet
+from mplframe.data.packing.pack import pack_folders
+from mplframe.data.packing.packing import PackOptions
+from mplframe.data.readers.files import unlabeled_folder
 from mplframe.data.readers.split import ReaderSplit
-from mplframe.data.shards import WebDataset
+from mplframe.data.shards.source import WebDataset
+from mplframe.data.sources.small import CLASSES, MovingReader
 from mplframe.errors import DamageError, DataError
 
 CLIPS = Clips(3, 2, (0.0, 0.99))

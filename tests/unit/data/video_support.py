@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mplframe.contracts.data import Clips, Media, Sample, Split
-from mplframe.data.clips import clip_frames
+from mplframe.data.decoding.video import clip_frames
 
 Frames = npt.NDArray[np.uint8]
 

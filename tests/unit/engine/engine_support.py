@@ -15,12 +15,11 @@ from mplframe.checkpoint.store import CheckpointStore
 from mplframe.contracts.batch import Batch, Metrics, Samples
 from mplframe.contracts.data import EvaluationBatch
 from mplframe.contracts.method import Stage, StagePlan, Streams, TaskPlan
-from mplframe.contracts.tracker import Record, Tracker
+from mplframe.contracts.watching import Record, Tracker
 from mplframe.engine.interrupt import Flag
-from mplframe.engine.judge import Judge
-from mplframe.engine.loop import Engine, Every, RunStage, RunTask
-from mplframe.engine.progress import Progress
+from mplframe.engine.loop import Engine, Every, Progress, RunStage, RunTask
 from mplframe.evaluation.classification import Classification
+from mplframe.inference.judge import Judge
 
 BACKEND = Single(Single.Config(device="cpu"))
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from engine_support import Script, SumStage
 
-from mplframe.engine.compatible import check_identity, differences, restore
+from mplframe.checkpoint.compatible import check_identity, differences, restore
 from mplframe.errors import CheckpointError
 
 SAVED: dict[str, Any] = {

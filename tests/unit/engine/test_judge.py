@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.data import EvaluationBatch
-from mplframe.contracts.evaluation import Evaluator
-from mplframe.engine.judge import Judge, predict
+from mplframe.contracts.watching import Evaluator
 from mplframe.errors import UserError
 from mplframe.evaluation.classification import Classification
+from mplframe.inference.judge import Judge, predict
 
 IMAGES, LABELS = torch.randn(10, 3), torch.randint(2, (10,))
 

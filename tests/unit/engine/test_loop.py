@@ -10,10 +10,9 @@ from engine_support import SIGTERM, Life, Script
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mplframe.contracts.tracker import Record
+from mplframe.contracts.watching import Record
 from mplframe.engine.interrupt import Flag, Interrupted, polite_end
-from mplframe.engine.loop import Every
-from mplframe.engine.progress import Progress
+from mplframe.engine.loop import Every, Progress
 from mplframe.errors import CheckpointError, RunError, UserError
 
 

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mplframe.engine.pace import Pace
+from mplframe.engine.loop import Pace
 
 
 def slow(seconds: float) -> Iterator[int]:

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from mplframe.contracts.batch import Batch, Samples, Tensors
 from mplframe.contracts.feedback import Derivative, StudentStep
-from mplframe.learners.labeling import Labeling
-from mplframe.learners.learner import Learner
-from mplframe.learners.student import NetworkStudent
-from mplframe.learners.teacher import NetworkTeacher
+from mplframe.training.labeling import Labeling
+from mplframe.training.learner import Learner
+from mplframe.training.student import NetworkStudent
+from mplframe.training.teacher import NetworkTeacher
 
 CLASSES, UNLABELED, LABELED = 3, 3, 6
 Optimizer = Callable[[Any], torch.optim.Optimizer]

@@ -16,11 +16,11 @@ from torch.func import functional_call
 
 from mplframe.contracts.batch import Batch, Samples
 from mplframe.contracts.feedback import FeedbackEstimator
-from mplframe.learners.labeling import Labeling
-from mplframe.learners.learner import Learner
-from mplframe.learners.randomness import seeded
-from mplframe.learners.student import NetworkStudent
-from mplframe.learners.teacher import NetworkTeacher
+from mplframe.randomness import seeded
+from mplframe.training.labeling import Labeling
+from mplframe.training.learner import Learner
+from mplframe.training.student import NetworkStudent
+from mplframe.training.teacher import NetworkTeacher
 
 STEP = 5
 LINEAR = ("sgd", "momentum", "nesterov")

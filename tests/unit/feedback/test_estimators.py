@@ -10,15 +10,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mplframe.contracts.batch import Batch, Samples, Tensors
-from mplframe.contracts.feedback import FeedbackEstimator
-from mplframe.contracts.learner import PseudoLabels
+from mplframe.contracts.feedback import FeedbackEstimator, PseudoLabels
 from mplframe.feedback.baseline import Baseline
 from mplframe.feedback.cosine import Cosine
 from mplframe.feedback.dot import Dot
 from mplframe.feedback.off import Off
-from mplframe.learners.teacher import NetworkTeacher
 from mplframe.losses.supervised import Supervised
 from mplframe.methods.mpl import MPLStage
+from mplframe.training.teacher import NetworkTeacher
 
 vectors = st.lists(st.floats(-3, 3).filter(lambda x: abs(x) > 1e-3), min_size=6, max_size=6)
 

@@ -20,8 +20,8 @@ from mplframe.errors import UserError
 from mplframe.feedback.dot import Dot
 from mplframe.feedback.per_example import PerExample
 from mplframe.feedback.taylor import Taylor
-from mplframe.learners.teacher import feedback_loss
-from mplframe.losses.cross_entropy import cross_entropy
+from mplframe.losses.supervised import cross_entropy
+from mplframe.training.teacher import feedback_loss
 
 RATES = (2e-4, 1e-4)
 TINY = Setting(unlabeled=3, kind="sampled")
@@ -150,7 +150,7 @@ def test_another_label_than_the_students_fails_the_proof(monkeypatch: pytest.Mon
     def argmax(logits: Tensor, labels: Tensor, h: Tensor, *, share: float) -> Tensor:
         return right(logits, logits.argmax(-1), h, share=share)
 
-    monkeypatch.setattr("mplframe.learners.teacher.feedback_loss", argmax)
+    monkeypatch.setattr("mplframe.training.teacher.feedback_loss", argmax)
     found = errors(TINY, Dot())
     assert found[-1] > 0.3
 

@@ -4,9 +4,7 @@ import torch
 from scipy.special import log_softmax
 
 from mplframe.contracts.loss import LossInputs
-from mplframe.losses.cross_entropy import cross_entropy
-from mplframe.losses.label_smoothing import LabelSmoothing
-from mplframe.losses.supervised import Supervised
+from mplframe.losses.supervised import LabelSmoothing, Supervised, cross_entropy
 
 RANDOM = np.random.default_rng(0)
 LOGITS = RANDOM.normal(size=(5, 4)) * 3

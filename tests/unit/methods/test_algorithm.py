@@ -13,13 +13,13 @@ from mplframe.feedback.baseline import Baseline
 from mplframe.feedback.cosine import Cosine
 from mplframe.feedback.dot import Dot
 from mplframe.feedback.off import Off
-from mplframe.learners.labeling import Labeling
-from mplframe.learners.learner import Learner
-from mplframe.learners.student import NetworkStudent
-from mplframe.learners.teacher import NetworkTeacher
-from mplframe.losses.label_smoothing import LabelSmoothing
+from mplframe.losses.supervised import LabelSmoothing
 from mplframe.losses.uda import UDA
 from mplframe.methods.mpl import MPLStage
+from mplframe.training.labeling import Labeling
+from mplframe.training.learner import Learner
+from mplframe.training.student import NetworkStudent
+from mplframe.training.teacher import NetworkTeacher
 
 CLASSES, STEPS, RATE, MOMENTUM, DECAY = 4, 5, 0.1, 0.9, 0.01
 

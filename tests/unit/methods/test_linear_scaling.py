@@ -10,11 +10,11 @@ from mplframe.config.base import BaseConfig, ComponentConfig, Kind
 from mplframe.config.resolve import resolve
 from mplframe.contracts.architecture import ImageSpec
 from mplframe.contracts.method import Stage, StagePlan
-from mplframe.learners.learner import Learner
 from mplframe.methods.classifier import ClassifierStage
 from mplframe.methods.mpl import MPLStage
 from mplframe.plugins import Components, discover
 from mplframe.testing.context import MemoryContext
+from mplframe.training.learner import Learner
 
 SPEC = ImageSpec(size=4, channels=1, classes=3)
 TRAINING: dict[str, Any] = {"optimizer": {"name": "sgd", "lr": 0.1}, "lr_per": 2}

@@ -11,7 +11,7 @@ from mplframe.builders import Maker
 from mplframe.config.base import BaseConfig, ComponentConfig, Kind
 from mplframe.config.resolve import resolve
 from mplframe.contracts.method import Plan, Stage, StagePlan, TaskPlan
-from mplframe.data.assignment import assigned_split, read_assignment
+from mplframe.data.manifests import assigned_split, read_assignment
 from mplframe.errors import ConfigError, UserError
 from mplframe.plugins import Components, discover
 from mplframe.testing import check_method

@@ -3,7 +3,7 @@ import torch
 
 from mplframe.contracts.architecture import ImageSpec
 from mplframe.errors import UserError
-from mplframe.models.calibration_mlp import CalibrationMLP
+from mplframe.models.mlp import CalibrationMLP
 from mplframe.testing import check_architecture
 
 SPEC = ImageSpec(size=32, channels=3, classes=10).of_distributions

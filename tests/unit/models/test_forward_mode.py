@@ -10,14 +10,14 @@ from torch.func import functional_call
 
 from mplframe.contracts.architecture import Architecture, ImageSpec
 from mplframe.contracts.batch import Tensors
-from mplframe.learners.derivative import forward_mode
-from mplframe.learners.statistics import frozen_statistics
 from mplframe.models.efficientnet import EfficientNetB0
 from mplframe.models.mlp import MLP
 from mplframe.models.r2plus1d import R2Plus1D
 from mplframe.models.resnet import ResNet18, ResNet50
 from mplframe.models.small_cnn import SmallCNN
 from mplframe.models.wide_resnet import WideResNet
+from mplframe.training.network import frozen_statistics
+from mplframe.training.student import forward_mode
 
 SPEC = ImageSpec(size=16, channels=3, classes=5)
 MAKERS: dict[str, Callable[[], Architecture]] = {

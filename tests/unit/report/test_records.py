@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mplframe.errors import DataError
-from mplframe.report.records import Series, StageSpan, read_records, series, stage_spans
+from mplframe.report.curves import Series, StageSpan, read_records, series, stage_spans
 
 
 def record(stage: str, step: int, total: int, split: str = "train", **values: Any) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from matplotlib.image import imread
 from rich.console import Console
 
 from mplframe.report.curves import COLORS
-from mplframe.report.selection import selection_table
-from mplframe.report.selection_figure import selection_figure
+from mplframe.report.figures import selection_figure
+from mplframe.report.tables import selection_table
 
 
 def report(classes: int) -> dict[str, Any]:

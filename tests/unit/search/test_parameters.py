@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 import mplframe
-from mplframe.config.run import RunConfig
-from mplframe.config.sweep import RangeConfig
+from mplframe.config.run import RangeConfig, RunConfig
 from mplframe.errors import ConfigError
 from mplframe.search.parameters import Parameter, declared, parse_range, trial_config
 

@@ -11,11 +11,11 @@ from typing import Any
 import optuna
 import pytest
 
-from mplframe.config.sweep import RangeConfig, SweepConfig
+from mplframe.config.run import RangeConfig, SweepConfig
 from mplframe.errors import UserError
-from mplframe.search.messages import Ended
 from mplframe.search.parameters import Parameter
 from mplframe.search.study import NAME, Study, grid_size, make_pruner, open_study
+from mplframe.search.workers import Ended
 
 PARAMETERS = (
     Parameter("weight", RangeConfig(low=0.1, high=10, log=True)),

@@ -11,8 +11,8 @@ import pytest
 import mplframe
 from mplframe import api
 from mplframe.errors import ConfigError
-from mplframe.search.messages import Ended, Evaluated, Task, Verdict
 from mplframe.search.worker import Trial
+from mplframe.search.workers import Ended, Evaluated, Task, Verdict
 
 RAW: dict[str, Any] = {
     "data": {"name": "digits", "labeled_per_class": 6},

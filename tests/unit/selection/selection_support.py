@@ -10,10 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from mplframe.selection.config import ResourceConfig, SelectionConfig
-from mplframe.selection.score_batch import ScoreBatch
-from mplframe.selection.score_reader import ScoreFolder
-from mplframe.selection.score_writer import ScoreWriter
-from mplframe.selection.scores import ScoreFormat
+from mplframe.selection.score_files import ScoreFolder, ScoreWriter
+from mplframe.selection.scores import ScoreBatch, ScoreFormat
 
 SMALL = ResourceConfig(memory_gib=0.5, threads=1)
 

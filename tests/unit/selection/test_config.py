@@ -10,8 +10,8 @@ from selection_support import form, scored, write
 
 from mplframe.errors import DataError, RunError, UserError
 from mplframe.selection.config import ResourceConfig, SelectionConfig
-from mplframe.selection.engine import engine, optional
-from mplframe.selection.quota import shares
+from mplframe.selection.database import engine, optional
+from mplframe.selection.ranking import shares
 from mplframe.selection.report import BINS, Report
 from mplframe.selection.select import select
 

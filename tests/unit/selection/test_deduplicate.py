@@ -8,14 +8,12 @@ import pytest
 from selection_support import SMALL
 
 from mplframe.errors import DataError
+from mplframe.io.location import locate
 from mplframe.selection.config import DeduplicationConfig, SelectionConfig
-from mplframe.selection.deduplicate import closest_pairs, copies, merge_pairs, write_pairs
-from mplframe.selection.score_batch import ScoreBatch
-from mplframe.selection.score_reader import ScoreFolder
-from mplframe.selection.score_writer import ScoreWriter
-from mplframe.selection.scores import ScoreFormat
+from mplframe.selection.duplicates import closest_pairs, copies, merge_pairs, write_pairs
+from mplframe.selection.score_files import ScoreFolder, ScoreWriter
+from mplframe.selection.scores import ScoreBatch, ScoreFormat
 from mplframe.selection.select import select
-from mplframe.stores.location import locate
 
 DIMENSIONS = 24
 

@@ -11,9 +11,8 @@ from selection_support import SMALL, form, rows, scored, write
 
 from mplframe.errors import DataError
 from mplframe.selection.config import SelectionConfig
-from mplframe.selection.merge import merge
-from mplframe.selection.score_reader import ScoreFolder
-from mplframe.selection.select import select
+from mplframe.selection.score_files import ScoreFolder
+from mplframe.selection.select import merge, select
 
 
 @settings(max_examples=25, deadline=None)

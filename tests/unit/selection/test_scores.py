@@ -16,16 +16,14 @@ from selection_support import SMALL, batch, form, rows, scored, write
 
 from mplframe.errors import DataError, UserError
 from mplframe.selection.config import SelectionConfig
-from mplframe.selection.score_batch import top_classes
-from mplframe.selection.score_reader import ScoreFolder
-from mplframe.selection.score_writer import ScoreWriter
-from mplframe.selection.scores import file_name
+from mplframe.selection.score_files import ScoreFolder, ScoreWriter
+from mplframe.selection.scores import file_name, top_classes
 from mplframe.selection.select import select
 
 KILLED = """
 import os, signal, sys
 from selection_support import batch, form, scored
-from mplframe.selection.score_writer import ScoreWriter
+from mplframe.selection.score_files import ScoreWriter
 images = scored(5, [6, 7, 8])
 writer = ScoreWriter(sys.argv[1], form())
 for shard in writer.pending(sorted({image.shard for image in images})):

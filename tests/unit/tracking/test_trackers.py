@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mplframe.contracts.tracker import Record, Tracker
+from mplframe.contracts.watching import Record, Tracker
 from mplframe.tracking.console import Console, line
 from mplframe.tracking.jsonl import FILE, JsonLines
 from mplframe.tracking.tensorboard import TensorBoard

@@ -1,0 +1,240 @@
+"""Batches for every stage, from one dataset source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+from mplframe.builders.maker import Maker
+from mplframe.config.run import RunConfig
+from mplframe.contracts.backend import Backend
+from mplframe.contracts.batch import Batch
+from mplframe.contracts.data import Clips, DatasetSource, EvaluationBatch, Split, SplitName
+from mplframe.contracts.loss import View
+from mplframe.data.damaged import Damaged, tolerant
+from mplframe.data.decoding.fit import FitName
+from mplframe.data.decoding.video import augment, evenly
+from mplframe.data.manifests import Assignment, assigned_split, read_assignment
+from mplframe.data.packing.partition import hold_out_split
+from mplframe.data.stream import Loader, Stream, evaluation_batches, generator
+from mplframe.engine.loop import RunStage
+from mplframe.errors import DataError, UserError
+from mplframe.methods.labeling import MANIFEST
+
+RunSplitName = SplitName | Literal["holdout"]
+"""A split of the source, or the labeled samples that are held out (`evaluation.holdout`)."""
+
+
+class DataFeed:
+    """Batches for every stage, from one dataset source.
+
+    Args:
+        config: of the run.
+        source: the dataset.
+        make: makes augmentations.
+        backend: whose rank and world share the global batches.
+
+    Attributes:
+        damaged: samples that are gone on without.
+    """
+
+    def __init__(self, config: RunConfig, source: DatasetSource, make: Maker, backend: Backend) -> None:
+        self.config = config
+        self.source = source
+        self.backend = backend
+        self.damaged = Damaged(config.input.max_damaged)
+        self._weak = [make("augmentation", c) for c in config.input.weak]
+        self._strong = [make("augmentation", c) for c in config.input.strong]
+        self._opened: dict[str, Split] = {}
+        self._splits: dict[str, Split] = {}
+
+    @cached_property
+    def manifest(self) -> Assignment | None:
+        """What the config's manifest says; None where it names none."""
+        return None if self.config.manifest is None else read_assignment(self.config.manifest)
+
+    def split(self, name: RunSplitName) -> Split:
+        """A split of the source, or what the config's manifest names of it, opened once.
+
+        Raises:
+            DataError: the source has none of that name, it is empty, or more of it is damaged than may be.
+        """
+        if name not in self._splits:
+            if name == "holdout" or (name == "labeled" and self.config.evaluation.holdout is not None):
+                self._divide_labeled()
+            else:
+                self._splits[name] = tolerant(self._whole(name), name, self.damaged)
+        return self._splits[name]
+
+    def _divide_labeled(self) -> None:
+        amount = self.config.evaluation.holdout
+        assert amount is not None
+        whole = self._whole("labeled")
+        parts = hold_out_split(whole, tolerant(whole, "labeled", self.damaged), amount)
+        for name, part in zip(("labeled", "holdout"), parts, strict=True):
+            self._splits[name] = tolerant(part, "labeled", self.damaged)
+
+    def _whole(self, name: SplitName) -> Split:
+        """A split as the source gives it, or what the config's manifest names of it, with whatever is damaged."""
+        if name not in self._opened:
+            found = self.source.split(name)
+            if found is None:
+                raise DataError(
+                    f"the method needs {name} samples and the dataset {self.config.data.name!r} gives none; "
+                    f"set data.{name}"
+                )
+            if len(found) == 0:
+                raise DataError(f"the {name} split of the dataset {self.config.data.name!r} has no samples")
+            self._check_media(found, name)
+            named = self.manifest if name == "unlabeled" else None
+            self._opened[name] = found if named is None else assigned_split(found, named, len(self.source.classes))
+        return self._opened[name]
+
+    def _check_media(self, split: Split, name: SplitName) -> None:
+        wanted, lacking = ("image", "video") if self.config.input.clip is None else ("video", "image")
+        if wanted not in split.media:
+            change = "set input.clip, such as input.clip.frames=8" if wanted == "image" else "unset input.clip"
+            raise UserError(
+                f"the {name} split of the dataset {self.config.data.name!r} has {lacking}s, but the run takes "
+                f"{wanted}s; {change}, or give it other data"
+            )
+
+    def batches(self, stage: RunStage, start: int) -> Iterator[Batch]:
+        """See `mplframe.engine.loop.Feed`."""
+        return self._loader(stage).batches(start, stage.plan.steps)
+
+    def position(self, stage: RunStage, step: int) -> dict[str, Any]:
+        """See `mplframe.engine.loop.Feed`."""
+        streams = stage.plan.streams
+        sizes = {"labeled": streams.labeled, "unlabeled": streams.unlabeled}
+        splits = {
+            "labeled": self.split("labeled"),
+            **({"unlabeled": self._unlabeled(stage)} if streams.unlabeled else {}),
+        }
+        return {
+            name: {"samples": step * size, "epochs": step * size / len(splits[name])}
+            for name, size in sizes.items()
+            if size
+        }
+
+    def inputs(
+        self,
+        split: Split,
+        size: int | None = None,
+        numbers: range | None = None,
+        *,
+        augmented: bool = False,
+        shared: bool = False,
+    ) -> Iterator[EvaluationBatch]:
+        """Samples of a split in order, as networks take them in evaluation.
+
+        Args:
+            split: where they come from.
+            size: height and width; the run's own by default.
+            numbers: which; all by default.
+            augmented: give them the augmentations of the strong view on top.
+            shared: processes take batches in turn, rather than each all of them.
+        """
+        settings, clip = self.config.input, self.config.input.clip
+        clips = None if clip is None else Clips(clip.frames, clip.stride, evenly(clip.test_clips))
+        batches = evaluation_batches(
+            split,
+            batch_size=self.config.evaluation.batch_size,
+            size=size or settings.size,
+            channels=settings.channels,
+            fit=self._fit(size),
+            eval_crop=settings.eval_crop,
+            workers=settings.workers,
+            numbers=numbers,
+            clips=clips,
+            rank=self.backend.rank if shared else 0,
+            world=self.backend.world if shared else 1,
+        )
+        return (self._noised(batch) for batch in batches) if augmented else batches
+
+    def judged_batches(self, size: int | None = None) -> Iterator[EvaluationBatch]:
+        """A fresh pass over this process's share of the split that networks are judged on."""
+        return self.inputs(self.split(self.config.evaluation.split), size, shared=True)
+
+    def _noised(self, batch: EvaluationBatch) -> EvaluationBatch:
+        rng = generator(self.config.seed, "noised", batch.numbers[0])
+        draws = [each.draw(len(batch.images), batch.images.shape[-1], rng) for each in self._strong]
+        return batch._replace(images=augment(batch.images, self._strong, draws))
+
+    def _fit(self, size: int | None) -> FitName:
+        """Images that are fed as they are have to be scaled where a stage wants another size."""
+        fit = self.config.input.fit
+        return "resize" if fit == "exact" and size not in (None, self.config.input.size) else fit
+
+    def _unlabeled(self, stage: RunStage) -> Split:
+        """The unlabeled split, or what an earlier task chose of it."""
+        name = stage.plan.streams.assigned
+        if not name:
+            return self.split("unlabeled")
+        own = f"{stage.name}/unlabeled"
+        if own not in self._splits:
+            chosen = read_assignment(str(stage.context.folder(name) / MANIFEST))
+            found = assigned_split(self._whole("unlabeled"), chosen, len(self.source.classes))
+            self._splits[own] = tolerant(found, "unlabeled", self.damaged)
+        return self._splits[own]
+
+    def _loader(self, stage: RunStage) -> Loader:
+        """This process's share of each batch."""
+        settings = self.config.input
+        labeled = self._stream(stage, "labeled", self.split("labeled"))
+        unlabeled = None
+        if stage.plan.streams.unlabeled:
+            unlabeled = self._stream(stage, "unlabeled", self._unlabeled(stage))
+        return Loader(
+            labeled,
+            unlabeled,
+            workers=settings.workers,
+            prefetch=settings.prefetch,
+            prefetch_bytes=settings.prefetch_mb << 20,
+            pin=self.backend.device.type == "cuda",
+        )
+
+    def _stream(self, stage: RunStage, name: Literal["labeled", "unlabeled"], split: Split) -> Stream:
+        settings, streams = self.config.input, stage.plan.streams
+        strong: View = "labeled_strong" if name == "labeled" else "strong"
+        augmented = name in streams.augmented
+        return Stream(
+            split,
+            name=f"{stage.name}/{name}",
+            seed=self.config.seed,
+            batch=streams.labeled if name == "labeled" else streams.unlabeled,
+            size=streams.size or settings.size,
+            channels=settings.channels,
+            fit=self._fit(streams.size),
+            weak=self._weak if augmented else (),
+            strong=self._strong if augmented else (),
+            want_strong=strong in streams.views,
+            eval_crop=settings.eval_crop,
+            still=not augmented,
+            clip=None if settings.clip is None else Clips(settings.clip.frames, settings.clip.stride, ()),
+            rank=self.backend.rank,
+            world=self.backend.world,
+            parts=streams.accumulate,
+        )
+
+
+def check_shares(stages: Sequence[RunStage], world: int) -> None:
+    """See that all processes can have equally many samples of every micro-batch.
+
+    Args:
+        stages: of the run.
+        world: number of processes.
+
+    Raises:
+        UserError: names the stage and the batch.
+    """
+    for stage in stages:
+        streams = stage.plan.streams
+        for name, size in (("labeled", streams.labeled), ("unlabeled", streams.unlabeled)):
+            if size % (streams.accumulate * world):
+                cut = f" in {streams.accumulate} micro-batches" if streams.accumulate > 1 else ""
+                raise UserError(
+                    f"stage {stage.name}: {world} processes can't share {size} {name} samples a step{cut} equally; "
+                    f"set a multiple of {streams.accumulate * world}, or start another number of processes"
+                )

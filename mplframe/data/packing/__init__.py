@@ -1,0 +1,1 @@
+"""Writing shards: which images go where, and how."""

@@ -1,0 +1,134 @@
+"""Files that are whole or not there, and JSON that is valid."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+from uuid import uuid4
+
+from mplframe.errors import FULL, UserError, unwritable
+
+
+def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file under another name, flush it to the disk, and move it into place.
+
+    Args:
+        path: where it ends up; whatever was there stays until the new file is whole.
+        write: writes the content.
+
+    Raises:
+        RunError: the disk is full; says how much is free. Nothing half-written is left.
+        UserError: the folder isn't writable.
+    """
+    part = path.with_name(f".{path.name}.{uuid4().hex[:12]}.part")
+    try:
+        watched = _Watched(part, "xb")
+    except OSError as error:
+        raise unwritable(path, error) from error
+    try:
+        with io.BufferedWriter(watched) as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        _sync_folder(path.parent)
+    except Exception as error:
+        # Writers in C++ (torch's, Arrow's) turn a failed write into errors of their own.
+        reason = error if isinstance(error, OSError) else watched.error
+        if reason is None:
+            raise
+        raise unwritable(path, reason) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class _Watched(io.FileIO):
+    """A file that remembers why writing to it failed."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents, and see that files can be written in it.
+
+    Raises:
+        UserError: it can't be made or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(
+            f"{path} can't be a folder: a file of that name is in the way; choose another (--out DIR)"
+        ) from error
+    except OSError as error:
+        if error.errno in FULL:
+            raise unwritable(path / "checkpoint", error) from error
+        raise UserError(
+            f"can't make or write the folder {path}: {error.strerror}; choose another (--out DIR)"
+        ) from error
+
+
+@contextmanager
+def alone(folder: Path, who: str) -> Iterator[None]:
+    """Hold a folder that is there, so that nobody else does.
+
+    Args:
+        folder: which.
+        who: does, such as `run`; for the message.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"another {who} is writing to {folder}; choose another folder (--out DIR)") from error
+        yield
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def json_text(data: Any, *, indent: int | None = None) -> str:
+    """The JSON of data; it has no infinity and no NaN: a number that isn't finite is null."""
+    return json.dumps(_finite(data), indent=indent, allow_nan=False)
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, Mapping):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return data
+
+
+def cache_folder(given: str | None = None) -> Path:
+    """Where copies and indexes lie: `given`, else `MPLFRAME_CACHE`, else `mplframe` in the XDG cache folder."""
+    if given or os.environ.get("MPLFRAME_CACHE"):
+        return Path(given or os.environ["MPLFRAME_CACHE"]).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mplframe"

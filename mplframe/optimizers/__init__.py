@@ -1,1 +1,0 @@
-"""Optimizers of the papers, and the parameter groups they are built over."""

@@ -1,0 +1,1 @@
+"""What a run needs, found before it begins: memory, FLOPs, days."""

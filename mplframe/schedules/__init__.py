@@ -1,1 +1,0 @@
-"""Learning rates over steps, each a closed form of the step."""

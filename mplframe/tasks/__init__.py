@@ -1,1 +1,0 @@
-"""Work between stages of training: labelling with a trained network, and selecting."""
