@@ -1,186 +1,63 @@
-"""The files of a checkpoint: whole or in shards, each checked when it is read."""
+"""The files of a checkpoint: tensors as raw bytes and all else as JSON; whole or in shards, checked when they are read.
+
+A checkpoint may be a stranger's, so that no unpickler stands behind `load`. A file is a zip archive as `torch.save`
+makes it, with `state.json` beside: `load` reads that and the bytes of the tensors it names. The pickle is for others,
+who open the file with `torch.load(path, weights_only=True)`.
+"""
 
 from __future__ import annotations
 
-import pickle
-import warnings
+import json
 import zipfile
-import zlib
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from functools import cache
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import torch
-import torch.distributed as dist
+from pydantic import NonNegativeInt
 from torch import Tensor
-from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
-from torch.distributed.checkpoint.metadata import Metadata, StorageMeta, TensorStorageMetadata
-from torch.distributed.checkpoint.state_dict_loader import load as load_distributed
-from torch.distributed.checkpoint.state_dict_saver import async_save
-from torch.distributed.tensor import DTensor
 
-from mplframe.errors import CheckpointError, RunError
+from mplframe.checkpoint.shards import DTYPES, Checked, Room, Shape, Shards, first_line, read
+from mplframe.errors import CheckpointError
 from mplframe.io.files import write_atomic
-
-Sums = dict[str, int]
-"""CRC-32 of each file, by name."""
-Room = Callable[..., Tensor]
-"""From a shape and `dtype=` to an empty tensor to read into: whole, or the shard that this process is to hold."""
-
-SAFE = {
-    "pathlib": {"PosixPath"},
-    "pathlib._local": {"PosixPath"},
-    "torch": {"Size", "dtype"},
-    "torch.serialization": {"_get_layout"},
-    "torch.distributed.checkpoint.filesystem": {"_StorageInfo", "_StoragePrefix"},
-    "torch.distributed.checkpoint.metadata": {
-        "BytesStorageMetadata",
-        "ChunkStorageMetadata",
-        "Metadata",
-        "MetadataIndex",
-        "StorageMeta",
-        "TensorProperties",
-        "TensorStorageMetadata",
-        "_MEM_FORMAT_ENCODING",
-    },
-}
-"""What the index of a checkpoint may be made of."""
-
-
-def begin(folder: Path, shards: Mapping[str, DTensor]) -> Future[Any]:
-    """Copy this process's shards and begin to write them; all processes call it.
-
-    Returns:
-        What is done when all processes have written theirs.
-    """
-    _quiet()
-    writer = FileSystemWriter(folder, sync_files=True)
-    return cast("Future[Any]", async_save(dict(shards), storage_writer=writer, process_group=_writers()))
-
-
-def finish(folder: Path, begun: Future[Any], shapes: Mapping[str, torch.Size]) -> Sums:
-    """Wait for what was begun, and see that nothing is missing from it; all processes call it.
-
-    Raises:
-        RunError: it couldn't be written, or tensors or parts of them aren't there.
-    """
-    try:
-        begun.result()
-    except Exception as error:
-        # A failed write arrives as torch's own kind of error, that of a lost process as gloo's.
-        raise RunError(f"can't write the shards in {folder}: {_first_line(error)}") from error
-    check_complete(folder, shapes)
-    mine = sorted(folder.glob(f"__{dist.get_rank()}_*.distcp"))
-    found: list[Sums | None] = [None] * dist.get_world_size()
-    dist.all_gather_object(found, {path.name: _sum(path) for path in mine}, group=_writers())
-    return {name: value for sums in found if sums is not None for name, value in sums.items()}
-
-
-def check_complete(folder: Path, shapes: Mapping[str, torch.Size]) -> None:
-    """See that what was written holds every element of every tensor that was to be, and no other tensor.
-
-    Args:
-        folder: of the shards.
-        shapes: of the tensors, by path.
-
-    Raises:
-        RunError: names the first that is missing.
-    """
-    written = index(folder).state_dict_metadata
-    for path, shape in shapes.items():
-        entry = written.get(path)
-        chunks = entry.chunks if isinstance(entry, TensorStorageMetadata) else []
-        if sum(prod(chunk.sizes) for chunk in chunks) != prod(shape):
-            raise RunError(f"the checkpoint in {folder} is incomplete: {path} is not all there; it doesn't count")
-    if strangers := sorted(written.keys() - shapes.keys()):
-        raise RunError(f"the checkpoint in {folder} holds {strangers[0]}, which it wasn't given; it doesn't count")
-
-
-def read(folder: Path, sums: Sums, room: Room) -> dict[str, Tensor]:
-    """The tensors, by path; each process reads what it has room for.
-
-    Raises:
-        CheckpointError: files are missing or damaged.
-    """
-    for name, expected in sums.items():
-        if not (folder / name).is_file():
-            raise CheckpointError(f"{folder} lacks {name}, a part of the checkpoint")
-        if _sum(folder / name) != expected:
-            raise CheckpointError(f"{folder / name} is damaged: its checksum doesn't fit")
-    entries = index(folder).state_dict_metadata
-    found = {path: room(entry.size, dtype=entry.properties.dtype) for path, entry in entries.items()}  # type: ignore[union-attr]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.distributed is (disabled|unavailable)")
-        load_distributed(cast(dict[str, Any], found), storage_reader=_Reader(folder), no_dist=True)
-    return found
-
-
-def index(folder: Path) -> Metadata:
-    """What a folder of shards holds; read without running code from it."""
-    with (folder / ".metadata").open("rb") as file:
-        found: Metadata = _Unpickler(file).load()
-    return found
-
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if name in SAFE.get(module, ()) or (module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)):
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"{module}.{name} has no place in a checkpoint")
-
-
-class _Reader(FileSystemReader):
-    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        found = index(Path(self.path))
-        found.storage_meta = found.storage_meta or StorageMeta()
-        found.storage_meta.load_id = self.load_id
-        return found
-
-
-@cache
-def _writers() -> dist.ProcessGroup:
-    """All processes, for messages from threads beside the training's own."""
-    return cast(dist.ProcessGroup, dist.new_group(backend="gloo"))
-
-
-@cache
-def _quiet() -> None:
-    """Have torch 2.9 say now, where nobody hears it, what it says once in a process of its own writing of shards."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "TypedStorage is deprecated")
-        torch.empty(0).storage()  # type: ignore[no-untyped-call]
-
-
-def _sum(path: Path) -> int:
-    found = 0
-    with path.open("rb") as file:
-        while piece := file.read(1 << 24):
-            found = zlib.crc32(piece, found)
-    return found
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0][:200]
-
 
 WHOLE, IN_PARTS = 1, 2
 """Formats: all tensors are in the file; some are in a folder of shards beside it."""
 SHARDED = ".shards"
 """Suffix of that folder, and in the file the key that stands for a tensor in it."""
+JSON = "archive/state.json"
+"""In the folder of the archive that `torch.save` has made."""
+
+
+class _Stored(Checked):
+    """A tensor in the archive: `record` is the number of its bytes there."""
+
+    record: NonNegativeInt
+    dtype: str
+    shape: Shape
+    stride: Shape
+
+
+class _Content(Checked):
+    tensors: tuple[_Stored, ...]
+    content: Any
 
 
 def save(path: Path, payload: Mapping[str, Any]) -> None:
-    """Write one file of tensors and plain values, atomically."""
-    content = {"format": WHOLE, **payload}
+    """Write one file of tensors and plain values, atomically.
+
+    Raises:
+        TypeError: it holds something else.
+    """
+    content = _tight({"format": WHOLE, **payload}, {})
     write_atomic(path, lambda file: _write(content, file))
 
 
-def reference(folder: Path, sums: Sums) -> dict[str, Any]:
+def reference(shards: Shards) -> dict[str, Any]:
     """What a file's content says of the folder of shards that belongs to it."""
-    return {"format": IN_PARTS, "shards": {"folder": folder.name, "sums": sums}}
+    return {"format": IN_PARTS, "shards": shards.model_dump(mode="json")}
 
 
 def load(path: Path, room: Room = torch.empty) -> dict[str, Any]:
@@ -196,28 +73,139 @@ def load(path: Path, room: Room = torch.empty) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}")
     try:
-        _check_sums(path)
-        payload: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(payload, dict) or payload.get("format") not in (WHOLE, IN_PARTS):
-            raise CheckpointError(f"{path} isn't an mplframe checkpoint of format {WHOLE} or {IN_PARTS}")
-        return payload if payload["format"] == WHOLE else _completed(path, payload, room)
+        with zipfile.ZipFile(path) as archive:
+            payload = _read(path, archive)
+        if payload["format"] == WHOLE:
+            return payload
+        shards = Shards.model_validate(payload.pop("shards"))
+        found: dict[str, Any] = _filled(payload, read(path.parent, shards, room))
+        return found
     except CheckpointError:
         raise
     except Exception as error:
-        # A damaged zip or pickle can raise almost anything.
+        # A damaged archive can raise almost anything.
         raise CheckpointError(
-            f"{path} can't be read as a checkpoint ({type(error).__name__}: {_line(error)})"
+            f"{path} can't be read as a checkpoint ({type(error).__name__}: {first_line(error)})"
         ) from error
 
 
-def _completed(path: Path, payload: dict[str, Any], room: Room) -> dict[str, Any]:
-    part = payload.pop("shards")
-    tensors = read(path.with_name(part["folder"]), part["sums"], room)
-    found: dict[str, Any] = _filled(payload, tensors)
-    return found
+def _tight(state: Any, seen: dict[int, Tensor]) -> Any:
+    """The state on the host, with tensors that share no bytes and leave none out; one that is there twice still is."""
+    if isinstance(state, Tensor):
+        if id(state) not in seen:
+            own = state.detach().cpu()
+            taken = {each.data_ptr() for each in seen.values()}
+            whole = own.untyped_storage().nbytes() == own.nbytes and own.data_ptr() not in taken
+            seen[id(state)] = own if whole else own.clone()
+        return seen[id(state)]
+    if isinstance(state, dict):
+        found = OrderedDict() if hasattr(state, "_metadata") else {}
+        found.update((key, _tight(value, seen)) for key, value in state.items())
+        if isinstance(found, OrderedDict):  # torch keeps versions of modules beside their states
+            found._metadata = state._metadata  # type: ignore[attr-defined]
+        return found
+    if isinstance(state, list | tuple):
+        found_all = [_tight(value, seen) for value in state]
+        return tuple(found_all) if isinstance(state, tuple) else found_all
+    return state
 
 
-def _filled(state: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
+def _write(content: dict[str, Any], file: BinaryIO) -> None:
+    tensors: dict[int, _Stored] = {}
+    encoded = _encoded(content, tensors)
+    text = json.dumps({"tensors": [each.model_dump() for each in tensors.values()], "content": encoded})
+    torch.save(content, file)
+    with zipfile.ZipFile(file, "a") as archive:
+        for stored in tensors.values():
+            # torch numbers the bytes of tensors in the order in which it meets them, as is done here.
+            assert _record(archive, stored.record).file_size == prod(stored.shape) * DTYPES[stored.dtype].itemsize
+        archive.writestr(JSON, text)
+
+
+def _encoded(value: Any, tensors: dict[int, _Stored]) -> Any:
+    """The JSON of a value; a mapping of one kind stands for what JSON hasn't."""
+    if isinstance(value, Tensor):
+        if id(value) not in tensors:
+            name = str(value.dtype).removeprefix("torch.")
+            tensors[id(value)] = _Stored(
+                record=len(tensors), dtype=name, shape=tuple(value.shape), stride=tuple(value.stride())
+            )
+        return {"tensor": tensors[id(value)].record}
+    if isinstance(value, dict):
+        items = [[_encoded(key, tensors), _encoded(each, tensors)] for key, each in value.items()]
+        versions = getattr(value, "_metadata", None)
+        return {"dict": items} if versions is None else {"dict": items, "versions": _encoded(dict(versions), tensors)}
+    if isinstance(value, tuple):
+        return {"tuple": [_encoded(each, tensors) for each in value]}
+    if isinstance(value, list):
+        return [_encoded(each, tensors) for each in value]
+    if isinstance(value, torch.dtype):
+        return {"dtype": str(value).removeprefix("torch.")}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"a checkpoint holds tensors and plain values, not a {type(value).__name__}")
+
+
+def _read(path: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
+    payload = None
+    if JSON in archive.namelist():
+        found = _Content.model_validate(json.loads(archive.read(_uncompressed(archive, JSON))))
+        payload = _decoded(found.content, [_tensor(archive, each) for each in found.tensors])
+    if not isinstance(payload, dict) or payload.get("format") not in (WHOLE, IN_PARTS):
+        raise CheckpointError(f"{path} isn't an mplframe checkpoint of format {WHOLE} or {IN_PARTS}")
+    return payload
+
+
+def _decoded(value: Any, tensors: Sequence[Tensor]) -> Any:
+    if isinstance(value, list):
+        return [_decoded(each, tensors) for each in value]
+    if not isinstance(value, dict):
+        return value
+    match value:
+        case {"dict": [*items], **rest} if rest.keys() <= {"versions"}:
+            found = OrderedDict((_decoded(key, tensors), _decoded(each, tensors)) for key, each in items)
+            if "versions" in rest:
+                found._metadata = _decoded(rest["versions"], tensors)  # type: ignore[attr-defined]
+            return found if rest else dict(found)
+        case {"tuple": [*items], **rest} if not rest:
+            return tuple(_decoded(each, tensors) for each in items)
+        case {"tensor": int(number), **rest} if not rest and 0 <= number < len(tensors):
+            return tensors[number]
+        case {"dtype": str(name), **rest} if not rest and name in DTYPES:
+            return DTYPES[name]
+    raise ValueError(f"{sorted(value)[:3]} has no place in a checkpoint")
+
+
+def _tensor(archive: zipfile.ZipFile, stored: _Stored) -> Tensor:
+    dtype, size = DTYPES[stored.dtype], prod(stored.shape) * DTYPES[stored.dtype].itemsize
+    info = _record(archive, stored.record)
+    if info.file_size != size or len(stored.shape) != len(stored.stride):
+        raise ValueError(f"{info.filename} has {info.file_size} bytes, and {size} are asked for")
+    data = bytearray(size)
+    with archive.open(info) as file:
+        view, at = memoryview(data), 0
+        while at < size and (read := file.readinto(view[at:])):  # type: ignore[attr-defined]
+            at += read
+        # What is read to its end is compared with its checksum.
+        if at < size or file.read(1):
+            raise ValueError(f"{info.filename} is torn")
+    flat = torch.frombuffer(data, dtype=dtype) if size else torch.empty(0, dtype=dtype)
+    return flat.as_strided(stored.shape, stored.stride)
+
+
+def _record(archive: zipfile.ZipFile, number: int) -> zipfile.ZipInfo:
+    return _uncompressed(archive, f"archive/data/{number}")
+
+
+def _uncompressed(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    """So that it takes no more memory than it is long."""
+    info = archive.getinfo(name)
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+        raise ValueError(f"{name} is compressed")
+    return info
+
+
+def _filled(state: Any, tensors: Mapping[str, Tensor]) -> Any:
     """The state with its tensors in the places that stand for them."""
     if isinstance(state, dict):
         if state.keys() == {SHARDED}:
@@ -226,19 +214,3 @@ def _filled(state: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
             state[key] = _filled(value, tensors)
         return state
     return type(state)(_filled(value, tensors) for value in state) if isinstance(state, list | tuple) else state
-
-
-def _write(content: dict[str, Any], file: BinaryIO) -> None:
-    torch.save(content, file)
-
-
-def _check_sums(path: Path) -> None:
-    """`torch.load` leaves them unread: turned bits would be taken for weights."""
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise zipfile.BadZipFile(f"the checksum of {damaged} doesn't fit")
-
-
-def _line(error: Exception) -> str:
-    return str(error).split("\n", 1)[0][:200]

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from mplframe.checkpoint import format as shards
-from mplframe.checkpoint.format import SHARDED, Room, load, reference, save
+from mplframe.checkpoint import shards
+from mplframe.checkpoint.format import SHARDED, load, reference, save
+from mplframe.checkpoint.shards import Room, Shards
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import mapped
 from mplframe.errors import CheckpointError, MplframeError
@@ -66,16 +67,15 @@ class Writer:
         plain, cut = self._parted(state)
         # All processes write into one folder, so its name is one process's choice.
         folder = path.with_name(f"{path.stem}-{self._gather(uuid4().hex[:8])[0]}{SHARDED}") if cut else None
-        begun = None if folder is None else shards.begin(folder, cut)
+        begun = None if folder is None else shards.begin(cut)
         shapes = {name: tensor.shape for name, tensor in cut.items()}
 
         def work() -> None:
-            if folder is not None and begun is not None:
-                plain.update(reference(folder, shards.finish(folder, begun, shapes)))
+            found = None if folder is None or begun is None else shards.finish(folder, begun, shapes)
             if self._main:
-                save(path, plain)
+                _save(path, plain, found)
                 if also is not None:
-                    _save_again(also, plain, folder)
+                    _save(also, plain, None if found is None else _linked(path.with_name(found.folder), also, found))
                 then()
 
         self._pending = Future() if self._thread is None else self._thread.submit(work)
@@ -133,13 +133,15 @@ def _copied(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", copy=True)
 
 
-def _save_again(path: Path, plain: Mapping[str, Any], folder: Path | None) -> None:
-    if folder is None:
-        save(path, plain)
-        return
+def _save(path: Path, plain: Mapping[str, Any], found: Shards | None) -> None:
+    save(path, plain if found is None else {**plain, **reference(found)})
+
+
+def _linked(folder: Path, path: Path, found: Shards) -> Shards:
+    """The same shards in a folder for another file."""
     twin = folder.with_name(f"{path.stem}-{uuid4().hex[:8]}{SHARDED}")
     shutil.copytree(folder, twin, copy_function=os.link)
-    save(path, {**plain, **reference(twin, plain["shards"]["sums"])})
+    return found.model_copy(update={"folder": twin.name})
 
 
 def _do(work: Callable[[], None], outcome: Future[None]) -> None:

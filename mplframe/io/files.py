@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import io
 import json
 import math
@@ -30,16 +31,17 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """
     part = path.with_name(f".{path.name}.{uuid4().hex[:12]}.part")
     try:
-        watched = _Watched(part, "xb")
+        watched = _Watched(part, "xb+")
     except OSError as error:
         raise unwritable(path, error) from error
     try:
-        with io.BufferedWriter(watched) as file:
+        # Some formats are read again while they are written.
+        with io.BufferedRandom(watched) as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-        _sync_folder(path.parent)
+        sync(path.parent)
     except Exception as error:
         # Writers in C++ (torch's, Arrow's) turn a failed write into errors of their own.
         reason = error if isinstance(error, OSError) else watched.error
@@ -104,12 +106,23 @@ def alone(folder: Path, who: str) -> Iterator[None]:
         yield
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Flush a file, or a folder's list of names, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+Digest = tuple[int, str]
+"""What a file is checked by: its size in bytes, and the SHA-256 of its content in hexadecimal."""
+
+
+def digest(path: Path) -> Digest:
+    """Of the file's content."""
+    with path.open("rb") as file:
+        return os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def json_text(data: Any, *, indent: int | None = None) -> str:

@@ -1,14 +1,21 @@
+import json
+import math
 import os
 import pickle
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from mplframe.checkpoint.format import load, save
 from mplframe.checkpoint.store import BEST, CheckpointStore
+from mplframe.contracts.batch import mapped
 from mplframe.errors import CheckpointError
+from mplframe.randomness import rng_state
 
 
 def payload(total: int) -> dict[str, Any]:
@@ -133,12 +140,101 @@ def test_reading_runs_no_code(tmp_path: Path, write: str) -> None:
         torch.save(content, path)
     else:
         path.write_bytes(pickle.dumps(content))
-    with pytest.raises(CheckpointError, match=r"x\.pt can't be read as a checkpoint"):
+    with pytest.raises(CheckpointError, match=r"x\.pt (can't be read as a|isn't an mplframe) checkpoint"):
         load(path)
     assert not trap.exists()
     if write == "torch":
         torch.load(path, weights_only=False)
         assert trap.exists()  # so that the trap would have shown
+
+
+def rewritten(path: Path, change: Callable[[dict[str, Any]], object], target: Path, **how: Any) -> Path:
+    """A checkpoint whose JSON somebody has changed, with all checksums right."""
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(target, "w") as new:
+        for info in old.infolist():
+            content = old.read(info)
+            if info.filename.endswith("state.json"):
+                found = json.loads(content)
+                change(found)
+                content = json.dumps(found).encode()
+            new.writestr(info.filename, content, **how)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("change", "how"),
+    [
+        (lambda found: found["tensors"][0].update(shape=[10**6, 10**6], stride=[0, 0]), {}),
+        (lambda found: found["tensors"][0].update(stride=[2]), {}),
+        (lambda found: found["tensors"][0].update(stride=[-1]), {}),
+        (lambda found: found["tensors"][0].update(dtype="float64"), {}),
+        (lambda found: found["tensors"][0].update(dtype="load"), {}),
+        (lambda found: found["tensors"][0].update(record=7), {}),
+        (lambda found: found["tensors"][0].update(record="../0"), {}),
+        (lambda found: found.update(more=1), {}),
+        (lambda found: found.update(content={"tensor": 5}), {}),
+        (lambda found: found.update(content={"global": "os.system"}), {}),
+        (lambda found: found.update(content={"dict": [[[], 1]]}), {}),
+        (lambda found: found.pop("tensors"), {}),
+        (lambda found: None, {"compress_type": zipfile.ZIP_DEFLATED}),
+    ],
+)
+def test_what_the_json_may_say_is_bounded(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], how: dict[str, Any]
+) -> None:
+    save(tmp_path / "x.pt", payload(1))
+    assert load(rewritten(tmp_path / "x.pt", lambda found: None, tmp_path / "same.pt"))["progress"] == {"total": 1}
+    with pytest.raises(CheckpointError, match=r"y\.pt can't be read as a checkpoint"):
+        load(rewritten(tmp_path / "x.pt", change, tmp_path / "y.pt", **how))
+
+
+def test_json_too_deep_to_read_is_damage(tmp_path: Path) -> None:
+    save(tmp_path / "x.pt", payload(1))
+    deep = "[" * 100_000 + "]" * 100_000
+    with zipfile.ZipFile(tmp_path / "y.pt", "w") as archive:
+        archive.writestr("archive/state.json", f'{{"tensors": [], "content": {deep}}}')
+    with pytest.raises(CheckpointError, match="can't be read as a checkpoint"):
+        load(tmp_path / "y.pt")
+
+
+def test_every_bit_comes_back_and_torch_reads_the_same(tmp_path: Path) -> None:
+    flat = torch.randn(6)
+    network = nn.Sequential(nn.Conv2d(2, 3, 2), nn.BatchNorm2d(3)).to(memory_format=torch.channels_last)
+    content = {
+        "views": [flat[:2], flat[2:], flat.view(2, 3).t(), flat.expand(2, 6)],
+        "same": [flat, flat],
+        "kinds": [torch.tensor([True]), torch.tensor(1.5, dtype=torch.bfloat16), torch.empty(0, 3), torch.tensor(1j)],
+        "numbers": [0.1, float("inf"), -0.0, 2**70, True, None, (1, "é\ud800"), [{}]],
+        1: network.state_dict(),
+        "rng": rng_state(),
+        "none": {},
+    }
+    save(tmp_path / "x.pt", content)
+    ours, theirs = load(tmp_path / "x.pt"), torch.load(tmp_path / "x.pt", weights_only=True)
+    ours.pop("format")
+    for found in (ours, {key: theirs[key] for key in content}):
+        assert list(found) == list(content)
+        assert json.dumps(found["numbers"]) == json.dumps(content["numbers"])
+        assert found["rng"]["python"] == content["rng"]["python"]  # type: ignore[index]
+        paths: dict[str, torch.Tensor] = {}
+        mapped(content, lambda path, tensor, paths=paths: paths.update({path: tensor}))
+        kept: dict[str, torch.Tensor] = {}
+        mapped(found, lambda path, tensor, kept=kept: kept.update({path: tensor}))
+        assert paths.keys() == kept.keys()
+        for path, tensor in paths.items():
+            assert kept[path].dtype == tensor.dtype
+            assert torch.equal(kept[path], tensor), path
+    assert math.copysign(1, ours["numbers"][2]) == -1
+    assert isinstance(ours["numbers"][6], tuple)
+    assert ours["same"][0] is ours["same"][1]
+    assert ours[1]["0.weight"].is_contiguous(memory_format=torch.channels_last)
+    assert ours[1]._metadata == network.state_dict()._metadata  # type: ignore[attr-defined]
+
+
+def test_what_is_neither_a_tensor_nor_plain_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="not a PosixPath"):
+        save(tmp_path / "x.pt", {"state": tmp_path})
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", [{"state": 1}, {"format": 99}, [1, 2], torch.ones(2)])
