@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from mplframe.api.configs import components, load
+from mplframe.api.configs import components
 from mplframe.backends.ddp import ProcessesConfig
 from mplframe.backends.processes import launched
 from mplframe.backends.single import LocalConfig, Single
-from mplframe.builders import Context, Run, build_run, open_dataset, open_images
+from mplframe.builders import Context, Maker, Run, StoredConfig, build_run, open_dataset, open_images
 from mplframe.checkpoint.compatible import restore
 from mplframe.checkpoint.format import load as load_checkpoint
 from mplframe.checkpoint.run_folder import RunFolder, find_checkpoint
@@ -77,6 +77,7 @@ def load_trained(
     *,
     checkpoint: str = "last",
     overrides: Sequence[str] = (),
+    trust: bool = False,
     installed: Components | None = None,
 ) -> Trained:
     """The networks of a run, with the weights that it evaluates.
@@ -85,17 +86,23 @@ def load_trained(
         target: a run folder, or one of its checkpoints.
         checkpoint: of a run folder: `last` or `best`.
         overrides: changes to the run's configuration, such as `data.test=URL`.
+        trust: settings that the run folder keeps may name functions, URLs and files outside it, though no run of the
+            user's wrote them.
         installed: what names may refer to.
 
     Raises:
         CheckpointError: there is no such checkpoint, or it doesn't fit the run's configuration.
+        UserError: the configuration leads out of the run folder, and isn't trusted.
     """
     path = find_checkpoint(Path(target), checkpoint)
     folder = RunFolder(path.resolve().parent.parent)
     if not folder.config.exists():
         raise CheckpointError(f"{path} isn't in a run folder: there is no {folder.config}")
-    config = _where_it_can(load(folder.config, overrides=overrides, installed=installed))
-    live = build_run(config, installed or components(), folder)
+    found = installed or components()
+    stored = StoredConfig(folder, Maker(found), overrides=overrides, trust=trust)
+    stored.check_network()
+    config = _where_it_can(stored.config)
+    live = build_run(config, found, folder, data_from=stored.source())
     payload = load_checkpoint(path)
     stage = next((stage for stage in live.training if stage.name == payload["stage"]), None)
     if stage is None:
@@ -120,10 +127,11 @@ def evaluate(
     *,
     checkpoint: str = "last",
     overrides: Sequence[str] = (),
+    trust: bool = False,
     installed: Components | None = None,
 ) -> dict[str, Any]:
     """Judge the networks of a run on the test split; arguments as of `load_trained`."""
-    trained = load_trained(target, checkpoint=checkpoint, overrides=overrides, installed=installed)
+    trained = load_trained(target, checkpoint=checkpoint, overrides=overrides, trust=trust, installed=installed)
     live = trained.live
     networks = live.judge(trained.networks, trained.size)
     return {"stage": trained.stage, "step": trained.step, "networks": networks, "damaged": live.streams.damaged.counts}
@@ -137,6 +145,7 @@ def predict(
     checkpoint: str = "last",
     role: str | None = None,
     overrides: Sequence[str] = (),
+    trust: bool = False,
     installed: Components | None = None,
 ) -> dict[str, Any]:
     """Classify images into a table.
@@ -148,13 +157,14 @@ def predict(
         checkpoint: of a run folder: `last` or `best`.
         role: which network; the one that the run is for by default.
         overrides: changes to the run's configuration.
+        trust: see `load_trained`.
         installed: what names may refer to.
 
     Returns:
         `samples`, `role`, `stage`, samples by predicted class, and how many were damaged.
     """
     check_suffix(Path(out))
-    trained = load_trained(target, checkpoint=checkpoint, overrides=overrides, installed=installed)
+    trained = load_trained(target, checkpoint=checkpoint, overrides=overrides, trust=trust, installed=installed)
     role, network = trained.network(role)
     settings = trained.live.config.input
     damaged = Damaged(settings.max_damaged)
@@ -192,6 +202,7 @@ def export(
     checkpoint: str = "last",
     role: str | None = None,
     overrides: Sequence[str] = (),
+    trust: bool = False,
     installed: Components | None = None,
 ) -> dict[str, Any]:
     """Write a network with its normalisation, for any N.
@@ -205,6 +216,7 @@ def export(
         checkpoint: of a run folder: `last` or `best`.
         role: which network; the one that the run is for by default.
         overrides: changes to the run's configuration.
+        trust: see `load_trained`.
         installed: what names may refer to.
 
     Returns:
@@ -218,7 +230,9 @@ def export(
         raise UserError(f"--out {path}: networks are exported as .pt2 or .onnx, not {path.suffix or 'without suffix'}")
     if path.suffix == ".onnx":
         optional("onnxscript", "mplframe[onnx]")
-    trained = load_trained(target, checkpoint=checkpoint, overrides=[*overrides, ON_CPU], installed=installed)
+    trained = load_trained(
+        target, checkpoint=checkpoint, overrides=[*overrides, ON_CPU], trust=trust, installed=installed
+    )
     role, network = trained.network(role)
     shape = trained.live.spec.pixels(trained.size)
     facts = {
@@ -268,12 +282,13 @@ def transfer(
     role: str | None = None,
     strength: float | None = None,
     overrides: Sequence[str] = (),
+    trust: bool = False,
     installed: Components | None = None,
 ) -> dict[str, Any]:
     """Train a logistic regression on what a network's last linear layer is given (Billion-scale SSL, 5.2, fc-only).
 
     Args:
-        target, checkpoint, overrides, installed: as of `load_trained`.
+        target, checkpoint, overrides, trust, installed: as of `load_trained`.
         data: a config file or a packed folder: its labeled split trains the regression, its test split judges it. Its
             classes needn't be those of the network.
         role: which network; the one that the run is for by default.
@@ -285,7 +300,7 @@ def transfer(
     Raises:
         UserError: the dataset has no such split, or fewer than two classes in it.
     """
-    trained = load_trained(target, checkpoint=checkpoint, overrides=overrides, installed=installed)
+    trained = load_trained(target, checkpoint=checkpoint, overrides=overrides, trust=trust, installed=installed)
     source, _ = open_dataset(data, (), installed or components())
     damaged = Damaged(trained.live.config.input.max_damaged)
     found = {}

@@ -13,7 +13,7 @@ from typing import Any
 
 from mplframe.api.configs import components
 from mplframe.backends.processes import check_alone
-from mplframe.builders import Maker, Run, build_run
+from mplframe.builders import Maker, Run, build_run, vouch
 from mplframe.checkpoint.compatible import check_identity
 from mplframe.checkpoint.run_folder import RunFolder
 from mplframe.checkpoint.store import CheckpointStore, Writer
@@ -73,7 +73,9 @@ def run(
             live.open_data()
             checkpoint = _begin(live, folder, store, resume)
             if live.backend.main:
-                folder.write_text(folder.config, dump(config.dump()))
+                text = dump(config.dump())
+                vouch(text)
+                folder.write_text(folder.config, text)
                 folder.write_json(folder.manifest, _manifest(live, found, command))
         with live.backend.guarded():
             progress = _train(live, folder, store, checkpoint)

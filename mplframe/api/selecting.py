@@ -111,6 +111,7 @@ def label(
     checkpoint: str = "last",
     role: str | None = None,
     overrides: Sequence[str] = (),
+    trust: bool = False,
     top_p: int = 10,
     distribution: Literal["float16", "float32"] | None = None,
     embedding: bool = False,
@@ -124,7 +125,7 @@ def label(
     Run again, it goes on with the shards that aren't there yet.
 
     Args:
-        target, checkpoint, overrides, installed: as of `load_trained`.
+        target, checkpoint, overrides, trust, installed: as of `load_trained`.
         images: a config file or a packed folder, whose `split` is scored; a folder of images; or the URL of shards.
         out: the folder for the scores, on any store.
         split: which, of a dataset that has several.
@@ -138,7 +139,7 @@ def label(
     Returns:
         `shards` scored by this process just now, and `damaged` samples by split.
     """
-    trained = load_trained(target, checkpoint=checkpoint, overrides=overrides, installed=installed)
+    trained = load_trained(target, checkpoint=checkpoint, overrides=overrides, trust=trust, installed=installed)
     name, network = trained.network(role)
     live, classes = trained.live, len(trained.classes)
     damaged = Damaged(live.config.input.max_damaged)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,14 +13,12 @@ from torch import Tensor, nn
 
 from mplframe.builders.context import image_spec, method_label
 from mplframe.builders.maker import Maker
+from mplframe.builders.stored import StoredConfig
 from mplframe.checkpoint.run_folder import RunFolder
-from mplframe.config import load as config_files
 from mplframe.config.base import ComponentConfig
-from mplframe.config.resolve import resolve
-from mplframe.config.run import RunConfig
 from mplframe.contracts.architecture import Architecture, ImageSpec
 from mplframe.contracts.method import Plan, PlannedNetwork, StagePlan
-from mplframe.errors import CheckpointError, ConfigError, UserError, nearest
+from mplframe.errors import CheckpointError, UserError, nearest
 
 BODY = "body."
 """What the names of an architecture's own tensors begin with in an artifact."""
@@ -58,29 +55,31 @@ class RunNetwork:
         return {name.removeprefix(BODY): value for name, value in kept.items()}
 
 
-def finished_network(run: str, role: str | None, make: Maker) -> RunNetwork:
+def finished_network(run: str, role: str | None, make: Maker, *, trust: bool = False) -> RunNetwork:
     """Look up a network of a finished run; no weights are read.
 
     Args:
         run: the run folder.
         role: such as `teacher`; None for the one that the run was for.
         make: makes components.
+        trust: see `StoredConfig`.
 
     Raises:
         CheckpointError: it isn't a run folder, the run hasn't finished, or its config isn't valid here.
-        UserError: the run left no network of that role.
+        UserError: the run left no network of that role, or its settings lead elsewhere and aren't trusted.
     """
     folder = _finished(Path(run).expanduser())
-    config = _config(folder, make)
+    stored = StoredConfig(folder, make, trust=trust)
+    stored.check("method", "baselines")
+    config = stored.config
     plans = list(make("method", config.method).stages(make))
     networks = _left(plans)
     chosen = role or plans[-1].networks[0].role
     if chosen not in networks:
         raise UserError(f"{run} left no network {chosen!r}{nearest(chosen, networks)} (it left: {', '.join(networks)})")
     network = networks[chosen]
-    classes = json.loads(folder.manifest.read_text(encoding="utf-8"))["classes"]
     method = method_label(len(config.baselines), config.method)
-    return RunNetwork(folder, method, chosen, network.architecture, network.spec(image_spec(config, classes)))
+    return RunNetwork(folder, method, chosen, network.architecture, network.spec(image_spec(config, stored.classes)))
 
 
 def _finished(path: Path) -> RunFolder:
@@ -90,14 +89,6 @@ def _finished(path: Path) -> RunFolder:
     if not folder.summary.is_file():
         raise CheckpointError(f"the run in {path} hasn't finished; the command that started it goes on with it")
     return folder
-
-
-def _config(folder: RunFolder, make: Maker) -> RunConfig:
-    try:
-        config: RunConfig = resolve(RunConfig, config_files.read(folder.config), make.components.config)
-    except ConfigError as error:
-        raise CheckpointError(f"{folder.config} isn't valid with what is installed here: {error}") from error
-    return config
 
 
 def _left(plans: Sequence[Plan]) -> dict[str, PlannedNetwork]:
@@ -120,12 +111,14 @@ class FromRun(Architecture):
             role: such as `teacher`; null for the network that the run was for.
             head: `given` keeps the classifier and asks for the run's classes; `new` begins with a fresh one, for any
                 classes.
+            trust: the run may be somebody else's and name functions, URLs and files outside its folder.
         """
 
         name: Literal["trained"] = "trained"
         run: str
         role: str | None = None
         head: Literal["given", "new"] = "given"
+        trust: bool = False
 
     def __init__(self, config: Config, *, make: Maker) -> None:
         self.config = config
@@ -134,7 +127,7 @@ class FromRun(Architecture):
     @cached_property
     def found(self) -> RunNetwork:
         """What the run says of the network."""
-        return finished_network(self.config.run, self.config.role, self.make)
+        return finished_network(self.config.run, self.config.role, self.make, trust=self.config.trust)
 
     def build(self, spec: ImageSpec) -> nn.Module:
         """[N, channels, size, size] -> [N, classes]. On the meta device no weights are read.

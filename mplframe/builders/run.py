@@ -103,10 +103,23 @@ class Run:
         return ["labeled", *(["unlabeled"] if unlabeled else []), self.config.evaluation.split]  # type: ignore[list-item]
 
 
-def build_run(config: RunConfig, components: Components, folder: RunFolder | None = None) -> Run:
-    """Everything live, from a resolved config. Opens no data yet."""
+def build_run(
+    config: RunConfig,
+    components: Components,
+    folder: RunFolder | None = None,
+    *,
+    data_from: DatasetSource | None = None,
+) -> Run:
+    """Everything live, from a resolved config. Opens no data yet.
+
+    Args:
+        config: resolved.
+        components: what its names refer to.
+        folder: of the run.
+        data_from: instead of the dataset that the config names.
+    """
     make = Maker(components)
-    source: DatasetSource = make("dataset", config.data)
+    source: DatasetSource = data_from or make("dataset", config.data)
     spec = image_spec(config, source.classes)
     backend: Backend = make("backend", config.backend)
     streams = DataFeed(config, source, make, backend)

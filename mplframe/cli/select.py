@@ -8,7 +8,16 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from mplframe.cli.shared import CheckpointOption, JsonOption, ProfileOption, RoleOption, RunArgument, SetOption, answer
+from mplframe.cli.shared import (
+    CheckpointOption,
+    JsonOption,
+    ProfileOption,
+    RoleOption,
+    RunArgument,
+    SetOption,
+    TrustOption,
+    answer,
+)
 
 
 def label(
@@ -36,6 +45,7 @@ def label(
         typer.Option(metavar="FILE", help="JSON: the class of each tag; by default a tag is a class's name."),
     ] = None,
     overrides: SetOption = None,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score images, shard by shard; the same command goes on where it stopped, and shares the work under torchrun."""
@@ -49,6 +59,7 @@ def label(
         checkpoint=checkpoint,
         role=role,
         overrides=overrides or [],
+        trust=trust,
         top_p=top_p,
         distribution=distribution,
         embedding=embedding,
@@ -128,6 +139,7 @@ def transfer(
         float | None, typer.Option(help="Inverse of the regularisation; chosen by cross-validation if not given.")
     ] = None,
     overrides: SetOption = None,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Judge a network's features by a logistic regression on other data; its classes needn't be the network's.
@@ -137,7 +149,9 @@ def transfer(
     """
     from mplframe import api
 
-    found = api.transfer(target, data, checkpoint=checkpoint, role=role, strength=strength, overrides=overrides or [])
+    found = api.transfer(
+        target, data, checkpoint=checkpoint, role=role, strength=strength, overrides=overrides or [], trust=trust
+    )
     answer(
         found,
         as_json,

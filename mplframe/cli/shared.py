@@ -20,6 +20,13 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; may be given often. Wins over the file."),
 ]
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Let settings of a run that isn't yours name functions, URLs and files outside its folder.",
+    ),
+]
 ProfileOption = Annotated[
     str | None, typer.Option("--profile", help="A name below the file's `profiles`, such as smoke.")
 ]

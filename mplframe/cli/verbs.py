@@ -21,6 +21,7 @@ from mplframe.cli.shared import (
     RoleOption,
     RunArgument,
     SetOption,
+    TrustOption,
     answer,
 )
 from mplframe.errors import MplframeError, UserError
@@ -125,13 +126,14 @@ def evaluate(
         str, typer.Option(help="Of a run folder: `last` (the newest) or `best`.", metavar="last|best")
     ] = "last",
     overrides: SetOption = None,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Judge the networks of a run on its test split; --set changes its configuration, data.test=URL for other data."""
     from mplframe import api
     from mplframe.report.tables import networks_table
 
-    results = api.evaluate(target, checkpoint=checkpoint, overrides=overrides or [])
+    results = api.evaluate(target, checkpoint=checkpoint, overrides=overrides or [], trust=trust)
     answer(results, as_json, lambda: networks_table(results))
 
 
@@ -143,12 +145,13 @@ def predict(
     checkpoint: CheckpointOption = "last",
     role: RoleOption = None,
     overrides: SetOption = None,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Classify images: one row each, with the class's name and every class's probability."""
     from mplframe import api
 
-    summary = api.predict(target, images, out, checkpoint=checkpoint, role=role, overrides=overrides or [])
+    summary = api.predict(target, images, out, checkpoint=checkpoint, role=role, overrides=overrides or [], trust=trust)
     answer(summary, as_json, lambda: f"{summary['samples']} predictions by the {summary['role']} are in {out}")
 
 
@@ -159,12 +162,13 @@ def export(
     checkpoint: CheckpointOption = "last",
     role: RoleOption = None,
     overrides: SetOption = None,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a network that needs no mplframe: uint8 pixels in, logits out, any number of images at once."""
     from mplframe import api
 
-    facts = api.export(target, out, checkpoint=checkpoint, role=role, overrides=overrides or [])
+    facts = api.export(target, out, checkpoint=checkpoint, role=role, overrides=overrides or [], trust=trust)
     answer(facts, as_json, lambda: f"the {facts['role']} takes {facts['input']} pixels of an image; it is in {out}")
 
 

@@ -157,7 +157,12 @@ def _renamed(below: Mapping[str, Any], over: Mapping[str, Any]) -> bool:
     return "name" in below and "name" in over and below["name"] != over["name"]
 
 
-def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+def read_plain(path: Path) -> dict[str, Any]:
+    """What stands in one file, without its base and with its profiles.
+
+    Raises:
+        ConfigError: no such file, or not YAML.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -167,7 +172,11 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     data = parse(text, where=str(path))
     if not isinstance(data, Mapping):
         raise ConfigError(f"{path} holds {type(data).__name__}, not a mapping of settings")
-    data = dict(data)
+    return dict(data)
+
+
+def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    data = read_plain(path)
     base = data.pop("base", None)
     if base is None:
         return data
