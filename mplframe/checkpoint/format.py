@@ -99,7 +99,7 @@ def _tight(state: Any, seen: dict[int, Tensor]) -> Any:
             seen[id(state)] = own if whole else own.clone()
         return seen[id(state)]
     if isinstance(state, dict):
-        found = OrderedDict() if hasattr(state, "_metadata") else {}
+        found: dict[Any, Any] = OrderedDict() if hasattr(state, "_metadata") else {}
         found.update((key, _tight(value, seen)) for key, value in state.items())
         if isinstance(found, OrderedDict):  # torch keeps versions of modules beside their states
             found._metadata = state._metadata  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from math import prod
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, TypeAlias, cast
 
 import torch
 import torch.distributed as dist
@@ -24,16 +24,13 @@ Room = Callable[..., Tensor]
 """From a shape and `dtype=` to an empty tensor to read into: whole, or the shard that this process is to hold."""
 DTYPES = {str(each).removeprefix("torch."): each for each in vars(torch).values() if isinstance(each, torch.dtype)}
 """By the names that files have for them."""
-Shape = tuple[NonNegativeInt, ...]
+Shape: TypeAlias = tuple[NonNegativeInt, ...]
 
 
 class Checked(BaseModel):
     """What a file says, taken only where nothing is missing, odd or unknown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-Shape = tuple[NonNegativeInt, ...]
 
 
 FileName = Annotated[str, StringConstraints(pattern=r"^part-\d{5}\.safetensors$")]
@@ -82,7 +79,7 @@ def begin(shards: Mapping[str, DTensor]) -> list[Held]:
     """Copy this process's shards to the host; all processes call it."""
     _writers()  # made by all in one order, before threads need it
     return [
-        Held(path, tuple(tensor.shape), offset, tensor.detach().to_local().to("cpu", copy=True).contiguous())
+        Held(path, tuple(tensor.shape), offset, tensor.to_local().detach().to("cpu", copy=True).contiguous())
         for path, tensor in shards.items()
         for offset in _offset(tensor)
     ]
@@ -218,7 +215,7 @@ def _offset(tensor: Tensor) -> Iterator[tuple[int, ...]]:
     if not isinstance(tensor, DTensor):
         yield (0,) * tensor.ndim
     elif tensor.to_local().numel():
-        (chunk,) = tensor.__create_chunk_list__()
+        (chunk,) = tensor.__create_chunk_list__()  # type: ignore[no-untyped-call]
         yield tuple(chunk.offsets)
 
 
