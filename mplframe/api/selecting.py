@@ -140,8 +140,7 @@ def label(
         `shards` scored by this process just now, and `damaged` samples by split.
     """
     trained = load_trained(target, checkpoint=checkpoint, overrides=overrides, trust=trust, installed=installed)
-    name, network = trained.network(role)
-    live, classes = trained.live, len(trained.classes)
+    (name, network), live, classes = trained.network(role), trained.live, len(trained.classes)
     damaged = Damaged(live.config.input.max_damaged)
     scored = tolerant(_images(images, split, trained.classes, installed, tags, tag_classes), split, damaged)
     form = ScoreFormat(
