@@ -69,14 +69,21 @@ class RunFolder:
             )
         self.pruned.unlink(missing_ok=True)
         found = self._found(resume, store)
-        if found is not None and resume != "auto":
+        if found is None:
+            (self.checkpoints / BEST).unlink(missing_ok=True)
+            return None
+        if resume != "auto":
             self._adopt(*found, store)
-        return found[1] if found else None
+        store.settle_best(found[1])
+        return found[1]
 
     def follow(self, resume: str, store: CheckpointStore) -> dict[str, Any] | None:
         """What `begin` has given the main process, for those beside it; leaves the folder as it is."""
         found = None if resume == "never" else self._found(resume, store)
-        return found[1] if found else None
+        if found is None:
+            return None
+        store.settle_best(found[1])
+        return found[1]
 
     def damaged_seen_by(self, rank: int) -> Path:
         """Where a process lists damaged samples; the main one in `damaged`."""

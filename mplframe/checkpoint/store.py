@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 from uuid import uuid4
@@ -73,9 +74,11 @@ class Writer:
         def work() -> None:
             found = None if folder is None or begun is None else shards.finish(folder, begun, shapes)
             if self._main:
-                _save(path, plain, found)
+                # The other file first: cut off between the two, the run goes on from before this step, finds the same
+                # again and writes both. The other way round it would believe the other file written.
                 if also is not None:
                     _save(also, plain, None if found is None else _linked(path.with_name(found.folder), also, found))
+                _save(path, plain, found)
                 then()
 
         self._pending = Future() if self._thread is None else self._thread.submit(work)
@@ -171,6 +174,7 @@ class CheckpointStore:
         self.keep = keep
         self.writer = writer or Writer()
         self.room = room
+        self._passed_over: set[Path] = set()
 
     def save(self, total: int, payload: Mapping[str, Any], *, best: bool = False) -> Path:
         """Write the checkpoint of a step, or begin to, and remove what isn't kept.
@@ -185,7 +189,8 @@ class CheckpointStore:
                 at the next one, or when the writer settles.
         """
         path = self.folder / f"step-{total:09d}.pt"
-        self.writer.write(path, payload, also=self.folder / BEST if best else None, then=self._tidy)
+        then = partial(self._tidy, path)
+        self.writer.write(path, payload, also=self.folder / BEST if best else None, then=then)
         return path
 
     def paths(self) -> list[Path]:
@@ -211,10 +216,33 @@ class CheckpointStore:
                 return path, self.load(path)
             except CheckpointError as error:
                 warnings.warn(f"passing over a checkpoint: {error}", RuntimeWarning, stacklevel=2)
+                self._passed_over.add(path)
         return None
 
-    def _tidy(self) -> None:
-        for old in self.paths()[self.keep :]:
+    def settle_best(self, payload: dict[str, Any]) -> None:
+        """Make `best.pt` and the best value that a checkpoint remembers agree, before a run goes on from it.
+
+        A best that was saved after that checkpoint, is gone or is damaged, is no best of this run: it is removed, and
+        the next evaluation begins anew.
+
+        Args:
+            payload: of the checkpoint; its progress forgets the best value where there is no file for it.
+        """
+        path, progress = self.folder / BEST, payload["progress"]
+        try:
+            kept = self.load(path)["progress"] if path.exists() else {}
+        except (CheckpointError, KeyError):
+            kept = {}
+        remembered = progress.get("best")
+        if remembered is None or kept.get("best") != remembered or kept["total"] > progress["total"]:
+            path.unlink(missing_ok=True)
+            progress["best"] = None
+
+    def _tidy(self, written: Path) -> None:
+        """Keep the newest, now that one is written; what was passed over may not take the place of one that is whole."""
+        self._passed_over.discard(written)
+        whole = [path for path in self.paths() if path not in self._passed_over]
+        for old in set(self.paths()) - set(whole[: self.keep]):
             old.unlink()
         # Those of files that have gone or been replaced, and what a killed run left.
         for folder in set(self.folder.glob(f"*{SHARDED}")) - self._belonging():

@@ -79,6 +79,55 @@ def test_a_step_saved_again_is_replaced(tmp_path: Path) -> None:
     assert load(tmp_path / "step-000000005.pt")["extra"] == 1
 
 
+def test_a_kill_between_the_best_and_its_step_leaves_no_step_that_believes_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+
+    def cut_off(path: Path, state: dict[str, object]) -> None:
+        if written:
+            raise KeyboardInterrupt
+        written.append(path.name)
+        save(path, state)
+
+    monkeypatch.setattr("mplframe.checkpoint.store.save", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        CheckpointStore(tmp_path, keep=2).save(1, payload(1), best=True)
+    assert names(tmp_path) == [BEST]
+
+
+@pytest.mark.parametrize(
+    ("kept", "remembered", "agree"),
+    [
+        ((10, 0.5), 0.5, True),
+        ((10, 0.4), 0.5, False),
+        ((30, 0.5), 0.5, False),
+        ((10, 0.5), None, False),
+        (None, 0.5, False),
+    ],
+    ids=["the same", "an older best", "of a later life", "none is remembered", "there is none"],
+)
+def test_the_best_file_and_the_best_value_agree_when_a_run_goes_on(
+    tmp_path: Path, kept: tuple[int, float] | None, remembered: float | None, agree: bool
+) -> None:
+    store = CheckpointStore(tmp_path, keep=2)
+    if kept is not None:
+        save(tmp_path / BEST, {"progress": {"total": kept[0], "best": kept[1]}})
+    state = {"progress": {"total": 20, "best": remembered}}
+    store.settle_best(state)
+    assert (state["progress"]["best"], (tmp_path / BEST).exists()) == ((remembered, True) if agree else (None, False))
+
+
+def test_damaged_checkpoints_take_no_place_of_whole_ones(tmp_path: Path) -> None:
+    store = filled(tmp_path, 5, 30, 35, keep=3)
+    for total in (30, 35):
+        truncated(tmp_path / f"step-{total:09d}.pt")
+    with pytest.warns(RuntimeWarning, match="passing over"):
+        assert found(store) == 5
+    store.save(10, payload(10))
+    assert names(tmp_path) == ["step-000000005.pt", "step-000000010.pt"]
+
+
 def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
 
