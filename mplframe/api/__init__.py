@@ -15,9 +15,10 @@ from mplframe.api.datasets import (
     data_verify,
 )
 from mplframe.api.doctor import doctor
-from mplframe.api.networks import Trained, evaluate, export, load_trained, predict, transfer
+from mplframe.api.networks import evaluate, export, predict, transfer
 from mplframe.api.runs import plan, run
 from mplframe.api.selecting import duplicates, label, select
+from mplframe.api.trained import Trained, load_trained
 
 __all__ = [
     "Trained",

@@ -1,11 +1,10 @@
-"""Networks of a finished or stopped run: loaded, judged, used, exported, transferred."""
+"""Networks of a finished or stopped run: judged, used, exported, transferred."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,17 +15,14 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from mplframe.api.configs import components
-from mplframe.backends.ddp import ProcessesConfig
-from mplframe.backends.processes import launched
-from mplframe.backends.single import LocalConfig, Single
-from mplframe.builders import Context, Maker, Run, StoredConfig, build_run, open_dataset, open_images
-from mplframe.checkpoint.compatible import restore
-from mplframe.checkpoint.format import load as load_checkpoint
-from mplframe.checkpoint.run_folder import RunFolder, find_checkpoint
-from mplframe.config.run import RunConfig
+from mplframe.api.trained import Trained, load_trained
+from mplframe.builders import open_dataset, open_images
 from mplframe.contracts.data import Split, SplitName
 from mplframe.data.damaged import Damaged, tolerant
-from mplframe.errors import CheckpointError, DataError, UserError, nearest, optional
+from mplframe.data.readers.files import labeled_folder
+from mplframe.data.readers.split import ReaderSplit
+from mplframe.errors import DataError, UserError, optional
+from mplframe.evaluation.classification import with_intervals
 from mplframe.inference.predict import predict as predict_batches
 from mplframe.inference.scoring import embedding, mean_embedding
 from mplframe.inference.table import check_suffix, classify, write_table
@@ -35,106 +31,48 @@ from mplframe.io.files import write_atomic
 from mplframe.plugins import Components
 
 
-@dataclass(frozen=True)
-class Trained:
-    """Networks taken from a checkpoint.
-
-    Attributes:
-        live: the run that they belong to.
-        networks: by role; the first is the one that the stage was for.
-        stage: name of the stage.
-        step: steps of it that were done.
-        size: height and width of their images; None for the run's own.
-    """
-
-    live: Run
-    networks: Mapping[str, nn.Module]
-    stage: str
-    step: int
-    size: int | None
-
-    @property
-    def classes(self) -> Sequence[str]:
-        """Class names in index order."""
-        return self.live.source.classes
-
-    def network(self, role: str | None) -> tuple[str, nn.Module]:
-        """A network and its role; the one that the stage was for by default.
-
-        Raises:
-            UserError: there is none of that role.
-        """
-        name = role or next(iter(self.networks))
-        if name not in self.networks:
-            raise UserError(
-                f"no network is named {name!r}{nearest(name, self.networks)} (there are: {', '.join(self.networks)})"
-            )
-        return name, self.networks[name]
-
-
-def load_trained(
-    target: str | Path,
-    *,
-    checkpoint: str = "last",
-    overrides: Sequence[str] = (),
-    trust: bool = False,
-    installed: Components | None = None,
-) -> Trained:
-    """The networks of a run, with the weights that it evaluates.
-
-    Args:
-        target: a run folder, or one of its checkpoints.
-        checkpoint: of a run folder: `last` or `best`.
-        overrides: changes to the run's configuration, such as `data.test=URL`.
-        trust: settings that the run folder keeps may name functions, URLs and files outside it, though no run of the
-            user's wrote them.
-        installed: what names may refer to.
-
-    Raises:
-        CheckpointError: there is no such checkpoint, or it doesn't fit the run's configuration.
-        UserError: the configuration leads out of the run folder, and isn't trusted.
-    """
-    path = find_checkpoint(Path(target), checkpoint)
-    folder = RunFolder(path.resolve().parent.parent)
-    if not folder.config.exists():
-        raise CheckpointError(f"{path} isn't in a run folder: there is no {folder.config}")
-    found = installed or components()
-    stored = StoredConfig(folder, Maker(found), overrides=overrides, trust=trust)
-    stored.check_network()
-    config = _where_it_can(stored.config)
-    live = build_run(config, found, folder, data_from=stored.source())
-    payload = load_checkpoint(path)
-    stage = next((stage for stage in live.training if stage.name == payload["stage"]), None)
-    if stage is None:
-        raise CheckpointError(f"{path} is of the stage {payload['stage']!r}, which the configuration doesn't have")
-    assert isinstance(stage.context, Context)
-    built = stage.plan.build(replace(stage.context, restoring=True))
-    restore(built, payload["state"])
-    networks, done = built.networks(config.evaluation.weights), int(payload["progress"]["step"])
-    return Trained(live, networks, stage.name, done, stage.plan.streams.size)
-
-
-def _where_it_can(config: RunConfig) -> RunConfig:
-    """The configuration of a run of several processes for this one alone, where torchrun didn't start it."""
-    if not isinstance(config.backend, ProcessesConfig) or launched():
-        return config
-    own = config.backend.model_dump(include=set(LocalConfig.model_fields) - {"name"})
-    return config.model_copy(update={"backend": Single.Config(**own)})
-
-
 def evaluate(
     target: str | Path,
     *,
+    data: str | Path | None = None,
     checkpoint: str = "last",
+    role: str | None = None,
     overrides: Sequence[str] = (),
     trust: bool = False,
     installed: Components | None = None,
 ) -> dict[str, Any]:
-    """Judge the networks of a run on the test split; arguments as of `load_trained`."""
-    trained = load_trained(target, checkpoint=checkpoint, overrides=overrides, trust=trust, installed=installed)
+    """Judge the networks of a run.
+
+    Args:
+        data: a folder with one subfolder of images a class, named as the run's classes (some may be missing); the
+            run's own split by default.
+        target, checkpoint, overrides, trust, installed: as of `load_trained`.
+        role: judge this network alone.
+
+    Returns:
+        `stage`, `step`, `split` (what was judged on), `chosen` (what a best checkpoint was chosen by, else None),
+        `damaged`, and `networks`: metrics by role, with the number of samples `n` and 95 % intervals of accuracies.
+    """
+    trained = load_trained(
+        target, checkpoint=checkpoint, role=role, overrides=overrides, trust=trust, installed=installed
+    )
+    trained = trained.only(role)
     live = trained.live
-    networks = live.judge(trained.networks, trained.size)
-    return {"stage": trained.stage, "step": trained.step, "networks": networks, "damaged": live.streams.damaged.counts}
+    judge = live.judge
+    if data is not None:
+        split = tolerant(
+            ReaderSplit(labeled_folder(Path(data), list(trained.classes))), str(data), live.streams.damaged
+        )
+        judge = judge.on(lambda size: live.streams.inputs(split, size, shared=True), str(data))
+    networks = judge(trained.networks, trained.size)
+    return {
+        "stage": trained.stage,
+        "step": trained.step,
+        "split": judge.split,
+        "chosen": trained.chosen,
+        "networks": {name: with_intervals(metrics, judge.samples) for name, metrics in networks.items()},
+        "damaged": live.streams.damaged.counts,
+    }
 
 
 def predict(
@@ -164,7 +102,9 @@ def predict(
         `samples`, `role`, `stage`, samples by predicted class, and how many were damaged.
     """
     check_suffix(Path(out))
-    trained = load_trained(target, checkpoint=checkpoint, overrides=overrides, trust=trust, installed=installed)
+    trained = load_trained(
+        target, checkpoint=checkpoint, role=role, overrides=overrides, trust=trust, installed=installed
+    )
     role, network = trained.network(role)
     settings = trained.live.config.input
     damaged = Damaged(settings.max_damaged)
@@ -231,7 +171,7 @@ def export(
     if path.suffix == ".onnx":
         optional("onnxscript", "mplframe[onnx]")
     trained = load_trained(
-        target, checkpoint=checkpoint, overrides=[*overrides, ON_CPU], trust=trust, installed=installed
+        target, checkpoint=checkpoint, role=role, overrides=[*overrides, ON_CPU], trust=trust, installed=installed
     )
     role, network = trained.network(role)
     shape = trained.live.spec.pixels(trained.size)
@@ -300,7 +240,9 @@ def transfer(
     Raises:
         UserError: the dataset has no such split, or fewer than two classes in it.
     """
-    trained = load_trained(target, checkpoint=checkpoint, overrides=overrides, trust=trust, installed=installed)
+    trained = load_trained(
+        target, checkpoint=checkpoint, role=role, overrides=overrides, trust=trust, installed=installed
+    )
     source, _ = open_dataset(data, (), installed or components())
     damaged = Damaged(trained.live.config.input.max_damaged)
     found = {}

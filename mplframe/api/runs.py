@@ -22,6 +22,7 @@ from mplframe.config.run import RunConfig
 from mplframe.contracts.watching import Tracker
 from mplframe.engine.interrupt import Watch, Watcher
 from mplframe.engine.loop import Progress
+from mplframe.evaluation.classification import with_intervals
 from mplframe.planning.cost import PlanCost
 from mplframe.planning.devices import Devices
 from mplframe.planning.planner import Planner
@@ -97,6 +98,8 @@ def _train(live: Run, folder: RunFolder, store: CheckpointStore, checkpoint: Map
     done = int(checkpoint["progress"]["total"]) if checkpoint else 0
     total = sum(stage.plan.steps for stage in live.training)
     with _opened(live.trackers, folder.path, total, done):
+        for told in live.streams.told():
+            _tell(live.trackers, told)
         if checkpoint:
             _tell(live.trackers, f"resuming after step {done} of {total} in {folder.path}")
         progress = live.engine(folder, store).run(checkpoint)
@@ -112,7 +115,7 @@ def _train(live: Run, folder: RunFolder, store: CheckpointStore, checkpoint: Map
 def _end(live: Run, folder: RunFolder, progress: Progress) -> dict[str, Any]:
     from mplframe.report.curves import learning_curves  # matplotlib, slow to import
 
-    summary = _summary(live, progress.results, progress.seconds, progress.images)
+    summary = _summary(live, progress.results, progress.seconds, progress.images, progress.best)
     if folder.metrics.exists() and folder.metrics.stat().st_size:  # a finished run that goes on logs nothing
         learning_curves(folder.metrics, folder.curves)
     folder.write_json(folder.summary, summary)
@@ -133,22 +136,32 @@ def _tell(trackers: Sequence[Tracker], text: str) -> None:
         tracker.message(text)
 
 
-def _summary(live: Run, results: Mapping[str, Any], seconds: float, images: int) -> dict[str, Any]:
+def _summary(live: Run, results: Mapping[str, Any], seconds: float, images: int, best: float | None) -> dict[str, Any]:
+    stages = {
+        name: {**found, "networks": {r: with_intervals(m, found["samples"]) for r, m in found["networks"].items()}}
+        if "samples" in found and "networks" in found
+        else found
+        for name, found in results.items()
+    }
     last = live.training[-1]
-    main = results[last.name]["networks"][last.plan.networks[0].role]
+    main = stages[last.name]["networks"][last.plan.networks[0].role]
     baselines = {
-        stage.name: results[stage.name]["networks"][stage.plan.networks[0].role]
+        stage.name: stages[stage.name]["networks"][stage.plan.networks[0].role]
         for stage in live.training
         if not stage.main
     }
+    choice = live.choice
     return {
         "final": main,
         "baselines": baselines,
-        "stages": dict(results),
+        "stages": stages,
         "seconds": seconds,
         "images": images,
         "seed": live.config.seed,
         "split": live.config.evaluation.split,
+        "best": None
+        if choice is None or best is None
+        else {"split": choice.judge.split, "role": choice.role, choice.metric: best},
         "damaged": live.streams.damaged.counts,
     }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mplframe.api.configs import components
-from mplframe.api.networks import load_trained
+from mplframe.api.trained import load_trained
 from mplframe.builders import open_dataset, open_images
 from mplframe.config.load import overridden
 from mplframe.config.resolve import resolve

@@ -94,7 +94,15 @@ class ContextWithData(Context):
     trackers: Sequence[Tracker]
 
     def split(self, name: SplitName) -> Split:
-        return self.streams.split(name)
+        return self.streams.to_label() if name == "unlabeled" else self.streams.split(name)
+
+    def copies(self) -> Sequence[str]:
+        split = self.streams.to_label()
+        return [split.key(number) for number in self.streams.copies["unlabeled"].tolist()]
+
+    def labeled_keys(self) -> Sequence[str]:
+        split = self.streams.all_labeled()
+        return [split.key(number) for number in range(len(split))]
 
     def inputs(
         self, split: Split, numbers: range, *, augmented: bool = False, size: int | None = None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from mplframe.builders.maker import Maker
 from mplframe.config.run import RunConfig
@@ -15,8 +18,9 @@ from mplframe.contracts.loss import View
 from mplframe.data.damaged import Damaged, tolerant
 from mplframe.data.decoding.fit import FitName
 from mplframe.data.decoding.video import augment, evenly
-from mplframe.data.manifests import Assignment, assigned_split, read_assignment
-from mplframe.data.packing.partition import hold_out_split
+from mplframe.data.identity import copies
+from mplframe.data.manifests import Assignment, ChosenSplit, assigned_split, read_assignment
+from mplframe.data.packing.partition import ENOUGH, hold_out_split
 from mplframe.data.stream import Loader, Stream, evaluation_batches, generator
 from mplframe.engine.loop import RunStage
 from mplframe.errors import DataError, UserError
@@ -55,25 +59,93 @@ class DataFeed:
         return None if self.config.manifest is None else read_assignment(self.config.manifest)
 
     def split(self, name: RunSplitName) -> Split:
-        """A split of the source, or what the config's manifest names of it, opened once.
+        """A split as the run uses it, opened once: what is trained on has nothing of what judges or chooses.
 
         Raises:
             DataError: the source has none of that name, it is empty, or more of it is damaged than may be.
+            UserError: nothing is held out, or there are too few labels for it.
         """
         if name not in self._splits:
-            if name == "holdout" or (name == "labeled" and self.config.evaluation.holdout is not None):
-                self._divide_labeled()
+            if name == "holdout":
+                found = self._divided[1]
+                if found is None:
+                    raise UserError("nothing is held out of the labeled samples; set evaluation.holdout")
+            elif name == "test":
+                found = self._whole(name)
             else:
-                self._splits[name] = tolerant(self._whole(name), name, self.damaged)
+                found = self._apart(self._divided[0] if name == "labeled" else self._whole(name), self.copies[name])
+            self._splits[name] = tolerant(found, "labeled" if name == "holdout" else name, self.damaged)
         return self._splits[name]
 
-    def _divide_labeled(self) -> None:
-        amount = self.config.evaluation.holdout
-        assert amount is not None
+    def to_label(self) -> Split:
+        """All of the unlabeled split, as manifests number it; copies of what judges or chooses are among it."""
+        if "to label" not in self._splits:
+            self._splits["to label"] = tolerant(self._whole("unlabeled"), "unlabeled", self.damaged)
+        return self._splits["to label"]
+
+    def all_labeled(self) -> Split:
+        """The labeled split with those that are held out."""
+        return self._whole("labeled")
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the best checkpoint is kept: there are held-out samples to choose it by."""
+        return self.config.checkpoint.keep_best is not False and self._divided[1] is not None
+
+    def told(self) -> Iterator[str]:
+        """What a user should know of how samples are kept apart."""
+        held_out = self._divided[1]
+        if held_out is not None and self.config.evaluation.holdout is None:
+            yield (
+                f"{len(held_out)} of {len(self._whole('labeled'))} labeled samples are held out to choose the best "
+                "checkpoint by; checkpoint.keep_best=false trains on all of them"
+            )
+        for name, numbers in self.copies.items():
+            if len(numbers):
+                yield f"{len(numbers)} {name} samples are copies of held-out or test samples and aren't trained on"
+
+    @cached_property
+    def _divided(self) -> tuple[Split, Split | None]:
+        """The labeled samples, without those that choose and those themselves."""
+        amount, keep_best = self.config.evaluation.holdout, self.config.checkpoint.keep_best
         whole = self._whole("labeled")
-        parts = hold_out_split(whole, tolerant(whole, "labeled", self.damaged), amount)
-        for name, part in zip(("labeled", "holdout"), parts, strict=True):
-            self._splits[name] = tolerant(part, "labeled", self.damaged)
+        if amount is None and keep_best is False:
+            return whole, None
+        found = hold_out_split(whole, tolerant(whole, "labeled", self.damaged), amount)
+        if found[1] is None and keep_best:
+            raise UserError(
+                f"checkpoint.keep_best chooses by labeled samples that are held out, and a class has fewer than "
+                f"{ENOUGH} labels; set evaluation.holdout to how many are kept out of training, or keep_best=null"
+            )
+        return found
+
+    @cached_property
+    def copies(self) -> Mapping[str, npt.NDArray[np.int64]]:
+        """Numbers of the labeled and unlabeled samples that what judges or chooses holds too, by split."""
+        none = np.empty(0, np.int64)
+        found = dict.fromkeys(("labeled", "unlabeled"), none)
+        if not self.config.evaluation.exclude_copies:
+            return found
+        judged = [split for split in (self._divided[1], self._test) if split is not None]
+        if judged:
+            found["labeled"] = copies(self._divided[0], judged)
+        if judged and self.source.split("unlabeled") is not None:
+            found["unlabeled"] = copies(self._whole("unlabeled"), judged)
+        return found
+
+    @property
+    def _test(self) -> Split | None:
+        return None if self.source.split("test") is None else self._whole("test")
+
+    def _apart(self, split: Split, copied: npt.NDArray[np.int64]) -> Split:
+        if not len(copied):
+            return split
+        if len(copied) == len(split):
+            raise DataError(
+                "every sample of a split that is trained on is also among those that judge or choose; give the test "
+                "split samples of its own, or set evaluation.exclude_copies=false to train on copies"
+            )
+        return ChosenSplit(split, np.setdiff1d(np.arange(len(split)), copied))
 
     def _whole(self, name: SplitName) -> Split:
         """A split as the source gives it, or what the config's manifest names of it, with whatever is damaged."""
@@ -153,9 +225,9 @@ class DataFeed:
         )
         return (self._noised(batch) for batch in batches) if augmented else batches
 
-    def judged_batches(self, size: int | None = None) -> Iterator[EvaluationBatch]:
-        """A fresh pass over this process's share of the split that networks are judged on."""
-        return self.inputs(self.split(self.config.evaluation.split), size, shared=True)
+    def judged_batches(self, name: RunSplitName, size: int | None = None) -> Iterator[EvaluationBatch]:
+        """A fresh pass over this process's share of a split that networks are judged on."""
+        return self.inputs(self.split(name), size, shared=True)
 
     def _noised(self, batch: EvaluationBatch) -> EvaluationBatch:
         rng = generator(self.config.seed, "noised", batch.numbers[0])
@@ -176,7 +248,7 @@ class DataFeed:
         if own not in self._splits:
             chosen = read_assignment(str(stage.context.folder(name) / MANIFEST))
             found = assigned_split(self._whole("unlabeled"), chosen, len(self.source.classes))
-            self._splits[own] = tolerant(found, "unlabeled", self.damaged)
+            self._splits[own] = tolerant(found.without(self.copies["unlabeled"]), "unlabeled", self.damaged)
         return self._splits[own]
 
     def _loader(self, stage: RunStage) -> Loader:

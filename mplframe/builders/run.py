@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from mplframe.builders.context import Context, image_spec, run_stages
@@ -15,13 +16,16 @@ from mplframe.config.run import RunConfig
 from mplframe.contracts.architecture import ImageSpec
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.data import DatasetSource
+from mplframe.contracts.method import PlannedNetwork
 from mplframe.contracts.watching import Tracker
+from mplframe.data.identity import fingerprint
 from mplframe.engine.interrupt import Flag
-from mplframe.engine.loop import Engine, Every, RunStage, RunTask
+from mplframe.engine.loop import Choice, Engine, Every, RunStage, RunTask
 from mplframe.inference.judge import Judge
 from mplframe.inference.scoring import check_tagged
 from mplframe.plugins import Components
 
+JUDGING: tuple[RunSplitName, ...] = ("test", "holdout")
 FREE_INPUT = frozenset({"workers", "prefetch", "prefetch_mb", "max_damaged"})
 """Settings of the input that a resumed run may change: they change no batch."""
 
@@ -38,6 +42,7 @@ class Run:
     flag: Flag
     streams: DataFeed
     judge: Judge
+    chooser: Judge
     trackers: Sequence[Tracker]
 
     @property
@@ -51,10 +56,12 @@ class Run:
         config = self.config.dump()
         own = {key: config[key] for key in ("seed", "method", "baselines", "input")}
         own["input"] = {k: v for k, v in own["input"].items() if k not in FREE_INPUT}
-        splits = {stage: self.streams.split(stage) for stage in self._split_names()}
+        data = {name: self.streams.split(name) for name in self._trained_on()}
         return {
             **own,
-            "samples": {name: len(split) for name, split in splits.items()},
+            "samples": {name: len(split) for name, split in data.items()},
+            # What judges isn't among it: a run may be judged on other samples than before.
+            "content": {name: fingerprint(split, labels=name == "labeled") for name, split in data.items()},
             "classes": list(self.source.classes),
             **({} if self.streams.manifest is None else {"manifest": self.streams.manifest.digest}),
         }
@@ -67,7 +74,7 @@ class Run:
             UserError: the processes can't share a stage's batches equally, or a task needs tags and there are none.
         """
         check_shares(self.training, self.backend.world)
-        for name in self._split_names():
+        for name in (*self._trained_on(), self.config.evaluation.split):
             self.streams.split(name)
         tags = any(isinstance(stage, RunTask) and stage.plan.tags for stage in self.stages)
         if tags:
@@ -91,16 +98,42 @@ class Run:
             trackers=self.trackers,
             every=Every(config.log_every, config.evaluation.every, config.checkpoint.every),
             weights=config.evaluation.weights,
-            metric=config.checkpoint.metric if config.checkpoint.keep_best else None,
+            choice=self.choice,
             identity=self.identity,
             seed=config.seed,
             keep_artifacts=keep_artifacts,
             flag=self.flag,
         )
 
-    def _split_names(self) -> list[RunSplitName]:
+    @property
+    def role(self) -> str:
+        """Of the network that the run is for."""
+        return self.training[-1].plan.networks[0].role
+
+    @property
+    def choice(self) -> Choice | None:
+        """What decides which checkpoint is the best; None where none is kept as such."""
+        return Choice(self.chooser, self.config.checkpoint.metric, self.role) if self.streams.chooses else None
+
+    def left(self, folder: RunFolder) -> dict[str, tuple[RunStage | RunTask, PlannedNetwork]]:
+        """Networks whose final weights the run folder keeps, by role, with the last stage that left each.
+
+        Those of a baseline go by the name of its stage, such as `supervised`; further ones of it by `uda/teacher`.
+        """
+        found: dict[str, tuple[RunStage | RunTask, PlannedNetwork]] = {}
+        for stage in self.stages:
+            assert isinstance(stage.context, Context)
+            for number, network in enumerate(stage.plan.networks):
+                made = isinstance(stage, RunStage) or network.given
+                if not made or network.distributions or not folder.keeps(stage.context.method, network.role):
+                    continue
+                other = stage.name if number == 0 else f"{stage.name}/{network.role}"
+                found[network.role if stage.main else other] = (stage, network)
+        return found
+
+    def _trained_on(self) -> list[RunSplitName]:
         unlabeled = any(isinstance(stage, RunTask) or stage.plan.streams.unlabeled for stage in self.stages)
-        return ["labeled", *(["unlabeled"] if unlabeled else []), self.config.evaluation.split]  # type: ignore[list-item]
+        return ["labeled", "unlabeled"] if unlabeled else ["labeled"]
 
 
 def build_run(
@@ -133,7 +166,11 @@ def build_run(
         "run_folder": folder,
     }
     evaluators = [make("evaluator", c) for c in config.evaluation.evaluators]
-    judge = Judge(backend, streams.judged_batches, evaluators, spec.classes, split=config.evaluation.split)
+    judges = {
+        name: Judge(backend, partial(streams.judged_batches, name), evaluators, spec.classes, split=name)
+        for name in JUDGING
+    }
+    judge = judges[config.evaluation.split]
     data = {"streams": streams, "evaluation": judge, "flag": flag, "trackers": trackers}
     return Run(
         config=config,
@@ -144,5 +181,6 @@ def build_run(
         flag=flag,
         streams=streams,
         judge=judge,
+        chooser=judges["holdout"],
         trackers=trackers,
     )

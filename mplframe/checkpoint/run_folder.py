@@ -111,6 +111,10 @@ class RunFolder:
         make_folder(folder)
         save(folder / f"{role}.pt", {"state": dict(state)})
 
+    def keeps(self, method: str, role: str) -> bool:
+        """Whether a stage of the method has left a network of that role."""
+        return (self._artifacts / method / f"{role}.pt").is_file()
+
     def artifact_folder(self, method: str, name: str) -> Path:
         """Where a task of the method keeps files of its own; made if it isn't there."""
         folder = self._artifacts / method / name

@@ -239,7 +239,7 @@ class CheckpointStore:
             progress["best"] = None
 
     def _tidy(self, written: Path) -> None:
-        """Keep the newest, now that one is written; what was passed over may not take the place of one that is whole."""
+        """Keep the newest, now that one is written; what was passed over takes no place of one that is whole."""
         self._passed_over.discard(written)
         whole = [path for path in self.paths() if path not in self._passed_over]
         for old in set(self.paths()) - set(whole[: self.keep]):

@@ -15,7 +15,12 @@ ConfigArgument = Annotated[
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN|CHECKPOINT", help="A run folder or one of its checkpoints.")]
 CheckpointOption = Annotated[str, typer.Option(help="`last` (the newest) or `best`.", metavar="last|best")]
-RoleOption = Annotated[str | None, typer.Option(help="Which network; by default the one that the run is for.")]
+RoleOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Which network, such as teacher or the baseline supervised; by default the one that the run is for."
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; may be given often. Wins over the file."),

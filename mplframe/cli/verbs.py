@@ -122,18 +122,23 @@ def plan(
 @app.command("eval", epilog="Example: mplframe eval runs/quickstart --checkpoint best --json")
 def evaluate(
     target: RunArgument,
+    data: Annotated[
+        str | None,
+        typer.Argument(metavar="[FOLDER]", help="One subfolder of images a class; the run's own split by default."),
+    ] = None,
     checkpoint: Annotated[
         str, typer.Option(help="Of a run folder: `last` (the newest) or `best`.", metavar="last|best")
     ] = "last",
+    role: RoleOption = None,
     overrides: SetOption = None,
     trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge the networks of a run on its test split; --set changes its configuration, data.test=URL for other data."""
+    """Judge the networks of a run on its split, or a folder of class folders; --set data.test=URL gives it shards."""
     from mplframe import api
     from mplframe.report.tables import networks_table
 
-    results = api.evaluate(target, checkpoint=checkpoint, overrides=overrides or [], trust=trust)
+    results = api.evaluate(target, data=data, checkpoint=checkpoint, role=role, overrides=overrides or [], trust=trust)
     answer(results, as_json, lambda: networks_table(results))
 
 

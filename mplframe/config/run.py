@@ -149,8 +149,11 @@ class EvaluationConfig(BaseConfig):
     Attributes:
         every: steps between evaluations; 0 evaluates at the end of each stage only.
         split: what networks are judged on: the dataset's test split, or the labeled samples that are held out.
-        holdout: labeled samples that are never trained on, to choose settings by: their number or a fraction, of each
-            class alike, the same ones for every seed. Null: none.
+        holdout: labeled samples that are never trained on, to choose checkpoints and settings by: their number or a
+            fraction, of each class alike, the same ones for every seed. Null: a tenth where `checkpoint.keep_best`
+            chooses, else none.
+        exclude_copies: train on no sample, labeled or not, whose content a held-out or a test sample has too. Reads
+            those that are as long as one of them at the start; false where data are large and known to be apart.
         batch_size: images or clips per forward; the clips of one video always go together.
         weights: `ema` judges the averaged weights of the networks that keep an average; `raw` never does.
         evaluators: what is measured.
@@ -159,6 +162,7 @@ class EvaluationConfig(BaseConfig):
     every: NonNegativeInt = 0
     split: Literal["test", "holdout"] = "test"
     holdout: PositiveInt | Annotated[float, Field(gt=0, lt=1)] | None = None
+    exclude_copies: bool = True
     batch_size: PositiveInt = 256
     weights: Literal["ema", "raw"] = "ema"
     evaluators: Annotated[tuple[ComponentConfig, ...], Kind("evaluator")] = Field(
@@ -179,14 +183,16 @@ class CheckpointConfig(BaseConfig):
         every: steps between checkpoints; one is always written at the end of a stage.
         keep: how many of the newest are kept.
         background: train on while one is being written; its content is copied to the host first.
-        keep_best: also keep the one with the best `metric` of the main network so far.
+        keep_best: also keep the one with the best `metric` so far of the network that the run is for. It is chosen on
+            the labeled samples that are held out (`evaluation.holdout`), never on the test split. Null: where each
+            class has four labels or more, or `evaluation.holdout` is set.
         metric: the evaluation metric that `keep_best` compares; greater is better.
     """
 
     every: PositiveInt = 500
     keep: PositiveInt = 2
     background: bool = True
-    keep_best: bool = True
+    keep_best: bool | None = None
     metric: str = "top1"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from mplframe.errors import DataError
 
 SplitName = Literal["labeled", "unlabeled", "test"]
 Media = Literal["image", "video"]
+UNKNOWN_LENGTH = -1
+"""The length of a sample's content where it isn't known without reading it."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,14 @@ class Damage:
     key: str
     where: str
     reason: str
+
+
+def digest_of(*content: bytes | memoryview) -> bytes:
+    """16 bytes that identify the content of a sample."""
+    found = hashlib.blake2b(digest_size=16)
+    for part in content:
+        found.update(part)
+    return found.digest()
 
 
 class Split(ABC):
@@ -135,6 +146,19 @@ class Split(ABC):
             DamageError: tags can't be read; names the sample's key and where it lies.
         """
         return None
+
+    def lengths(self, indices: Sequence[int]) -> list[int]:
+        """Bytes of each sample's content, known without reading it; `UNKNOWN_LENGTH` where it isn't."""
+        return [UNKNOWN_LENGTH] * len(indices)
+
+    def digests(self, indices: Sequence[int]) -> list[bytes]:
+        """What identifies the content of each of these samples: equal where it is, whatever key and label are.
+
+        Raises:
+            DamageError: a sample can't be used.
+            DataError: none can be read.
+        """
+        return [digest_of(repr(s.image.shape).encode(), s.image.tobytes()) for s in self.read(indices)]
 
     def expect(self, groups: Sequence[int]) -> None:
         """Told which groups will be read before long: a slow store can begin to fetch them. Returns at once."""

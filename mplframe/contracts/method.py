@@ -223,6 +223,12 @@ class TaskContext(StageContext, Protocol):
             DataError: there is none of that name.
         """
 
+    def copies(self) -> Sequence[str]:
+        """Keys of the unlabeled samples that what judges or chooses holds too; nothing may learn from them."""
+
+    def labeled_keys(self) -> Sequence[str]:
+        """Keys of all labeled samples, those that are held out among them."""
+
     def inputs(
         self, split: Split, numbers: range, *, augmented: bool = False, size: int | None = None
     ) -> Iterator[EvaluationBatch]:

@@ -149,6 +149,12 @@ class TolerantSplit(Split):
         assert found is not None, "some of the split has tags"
         return found
 
+    def lengths(self, indices: Sequence[int]) -> list[int]:
+        return self._split.lengths(indices)
+
+    def digests(self, indices: Sequence[int]) -> list[bytes]:
+        return self._split.digests(indices)
+
     def expect(self, groups: Sequence[int]) -> None:
         self._split.expect(groups)
 

@@ -65,6 +65,17 @@ class ChosenSplit(Split):
     def tags(self, indices: Sequence[int]) -> list[tuple[int, ...]] | None:
         return self._split.tags(self._numbers[list(indices)].tolist())
 
+    def lengths(self, indices: Sequence[int]) -> list[int]:
+        return self._split.lengths(self._numbers[list(indices)].tolist())
+
+    def digests(self, indices: Sequence[int]) -> list[bytes]:
+        return self._split.digests(self._numbers[list(indices)].tolist())
+
+    def without(self, numbers: npt.NDArray[np.int64]) -> ChosenSplit:
+        """The same without those that have these numbers in the split that they come from."""
+        kept = np.flatnonzero(~np.isin(self._numbers, numbers))
+        return self if len(kept) == len(self._numbers) else ChosenSplit(self, kept)
+
     def expect(self, groups: Sequence[int]) -> None:
         self._split.expect(self._owners[list(groups)].tolist())
 

@@ -8,6 +8,8 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from torch import nn
+
 from mplframe.checkpoint.compatible import restore
 from mplframe.checkpoint.store import CheckpointStore
 from mplframe.contracts.backend import Backend
@@ -134,6 +136,21 @@ class Feed(Protocol):
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What decides which checkpoint is the best.
+
+    Attributes:
+        judge: evaluates on the samples that are held out to choose by.
+        metric: greater is better.
+        role: of the network that the run is for; no other is ever the best.
+    """
+
+    judge: Judge
+    metric: str
+    role: str
+
+
+@dataclass(frozen=True)
 class Every:
     """Steps between records, evaluations and checkpoints; 0 for only at the end of a stage."""
 
@@ -159,7 +176,7 @@ class Engine:
         trackers: take records; opened and closed by the caller.
         every: when what is due.
         weights: which weights are evaluated, `ema` or `raw`.
-        metric: decides which checkpoint is the best; None keeps none as such.
+        choice: decides which checkpoint is the best; None keeps none as such.
         identity: what a checkpoint has to have in common with this run.
         seed: of the global random generators, which only foreign components use.
         keep_artifacts: stores what a stage leaves for later ones.
@@ -177,7 +194,7 @@ class Engine:
         trackers: Sequence[Tracker],
         every: Every,
         weights: str,
-        metric: str | None,
+        choice: Choice | None,
         identity: Mapping[str, Any],
         seed: int,
         keep_artifacts: Callable[[RunStage, Mapping[str, Mapping[str, Any]]], None],
@@ -191,7 +208,7 @@ class Engine:
         self.trackers = trackers
         self.every = every
         self.weights = weights
-        self.metric = metric
+        self.choice = choice
         self.identity = identity
         self.seed = seed
         self.keep_artifacts = keep_artifacts
@@ -281,27 +298,41 @@ class Engine:
             self._save(stage, live, best=best)
 
     def _evaluate(self, stage: RunStage, live: Stage) -> bool:
-        """Evaluate every network of the stage; whether the main one is the best so far."""
-        start = time.perf_counter()
-        # Every process judges; the main one's numbers count, so that all of them decide alike.
-        results = self.backend.gather(self.judge(live.networks(self.weights), stage.plan.streams.size))[0]
-        values = {f"{role}/{name}": value for role, metrics in results.items() for name, value in metrics.items()}
-        self._log(stage, self.judge.split, values, {"seconds": time.perf_counter() - start})
+        """Evaluate every network of the stage; whether the one that the run is for is the best so far."""
+        networks = live.networks(self.weights)
+        results = self._judged(stage, self.judge, networks)
+        best = stage.main and self._is_best(stage, networks, results)
         self._pace.restart(self.progress.images)
         if self.progress.step == stage.plan.steps:
             self.progress.results[stage.name] = {
                 "networks": results,
+                "samples": self.judge.samples,
                 "seconds": self._seconds() - self.progress.began_seconds,
                 "images": self.progress.images - self.progress.began_images,
             }
-        return stage.main and self._is_best(next(iter(results.values())))
+        return best
 
-    def _is_best(self, metrics: Mapping[str, float]) -> bool:
-        if self.metric is None:
+    def _judged(self, stage: RunStage, judge: Judge, networks: Mapping[str, nn.Module]) -> Results:
+        """Metrics of networks, logged."""
+        start = time.perf_counter()
+        # Every process judges; the main one's numbers count, so that all of them decide alike.
+        results = self.backend.gather(judge(networks, stage.plan.streams.size))[0]
+        values = {f"{role}/{name}": value for role, metrics in results.items() for name, value in metrics.items()}
+        self._log(stage, judge.split, values, {"seconds": time.perf_counter() - start})
+        return results
+
+    def _is_best(self, stage: RunStage, networks: Mapping[str, nn.Module], results: Results) -> bool:
+        choice = self.choice
+        if choice is None or choice.role not in networks:
             return False
-        if self.metric not in metrics:
-            raise UserError(f"checkpoint.metric: no evaluator gives {self.metric!r} (they give: {', '.join(metrics)})")
-        value = metrics[self.metric]
+        if choice.judge is not self.judge:
+            results = self._judged(stage, choice.judge, {choice.role: networks[choice.role]})
+        metrics = results[choice.role]
+        if choice.metric not in metrics:
+            raise UserError(
+                f"checkpoint.metric: no evaluator gives {choice.metric!r} (they give: {', '.join(metrics)})"
+            )
+        value = metrics[choice.metric]
         if self.progress.best is not None and value <= self.progress.best:
             return False
         self.progress.best = value

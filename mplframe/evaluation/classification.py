@@ -1,7 +1,9 @@
 """Accuracy and likelihood of a classifier."""
 
+import math
 from collections.abc import Iterable, Mapping
-from typing import Literal, final
+from statistics import NormalDist
+from typing import Any, Literal, final
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,30 @@ from torchmetrics.classification import MulticlassAccuracy
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.watching import Evaluator
 from mplframe.errors import DataError
+
+CONFIDENCE = 0.95
+ACCURACIES = ("top1", "top5")
+"""The metrics that are shares of samples."""
+
+
+def interval(share: float, samples: int) -> tuple[float, float]:
+    """Where the true accuracy lies with 95 % confidence: Wilson's score interval, good for few samples too.
+
+    Args:
+        share: of `samples` that are right, in [0, 1].
+        samples: independent ones; at least 1.
+    """
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    center = share + z * z / (2 * samples)
+    half = z * math.sqrt(share * (1 - share) / samples + z * z / (4 * samples * samples))
+    scale = 1 + z * z / samples
+    return max(0.0, (center - half) / scale), min(1.0, (center + half) / scale)
+
+
+def with_intervals(metrics: Mapping[str, float], samples: int) -> dict[str, Any]:
+    """Metrics, how many samples they are of (`n`), and beside each accuracy its interval, such as `top1_interval`."""
+    found = {f"{name}_interval": list(interval(metrics[name], samples)) for name in ACCURACIES if name in metrics}
+    return {**metrics, "n": samples, **found} if samples else dict(metrics)
 
 
 @final

@@ -25,6 +25,9 @@ class Judge:
         evaluators: what is measured.
         classes: length of the logits.
         split: what records call it.
+
+    Attributes:
+        samples: of the split, as counted in the last pass over all processes' shares.
     """
 
     def __init__(
@@ -41,6 +44,11 @@ class Judge:
         self.evaluators = evaluators
         self.classes = classes
         self.split = split
+        self.samples = 0
+
+    def on(self, batches: JudgedBatches, split: str) -> Judge:
+        """The same on another split."""
+        return Judge(self.backend, batches, self.evaluators, self.classes, split=split)
 
     def __call__(self, networks: Mapping[str, nn.Module], size: int | None = None) -> dict[str, dict[str, float]]:
         """Metrics of each network, by role.
@@ -69,7 +77,10 @@ class Judge:
 
     def _outputs(self, network: nn.Module, size: int | None) -> Outputs:
         own = self._own(network, size)
-        return own if self.backend.world == 1 else _of_all(own, self.backend)
+        self.samples = 0
+        for logits, labels in own if self.backend.world == 1 else _of_all(own, self.backend):
+            self.samples += len(labels)
+            yield logits, labels
 
     def _own(self, network: nn.Module, size: int | None) -> Outputs:
         for batch in self.batches(size):

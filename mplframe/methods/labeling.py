@@ -88,8 +88,8 @@ def _manifest_summary(given: Assignment, classes: int) -> dict[str, Any]:
 TAGGED_TOP_P = 10
 """Classes of an image that are stored where those that its tags name are ranked by their probability."""
 
-LABELED = "labeled"
-"""What the report calls the list of labeled images."""
+LABELED, HELD_OUT = "labeled", "held_out"
+"""What the report calls the lists of labeled images, and of those that judge or choose."""
 
 
 class PseudoLabelingConfig(BaseConfig):
@@ -102,7 +102,7 @@ class PseudoLabelingConfig(BaseConfig):
         manifest: path or URL of a manifest that has been selected before, by `mplframe select`; it takes the place of
             the first teacher, its labelling and its selection. Null: the teacher labels.
         select: which images are taken, how often.
-        exclude_labeled: take no image whose key a labeled image has too.
+        exclude_labeled: take no image whose key a labeled image has too, whether it is trained on or held out.
         resources: what selection may use.
     """
 
@@ -116,10 +116,9 @@ class PseudoLabelingConfig(BaseConfig):
 
     @model_validator(mode="after")
     def _told_apart(self) -> PseudoLabelingConfig:
-        if self.exclude_labeled and LABELED in self.select.exclude:
-            raise ValueError(
-                f"exclude_labeled makes a list named {LABELED!r}; give yours in select.exclude another name"
-            )
+        for name in (LABELED, HELD_OUT):
+            if name in self.select.exclude and (self.exclude_labeled or name == HELD_OUT):
+                raise ValueError(f"a list named {name!r} is made by itself; give yours in select.exclude another name")
         return self
 
 
@@ -161,7 +160,7 @@ def labeling_plans(config: PseudoLabelingConfig, teacher: PlannedNetwork | None,
         manifest = folder / MANIFEST
 
         def work() -> Mapping[str, Any]:
-            exclude = {**config.select.exclude, **(_labeled(context, folder) if config.exclude_labeled else {})}
+            exclude = {**config.select.exclude, **_kept_out(context, folder, labeled=config.exclude_labeled)}
             chosen = config.select.model_copy(update={"distribution": config.labels == "soft", "exclude": exclude})
             report = select(scores, str(manifest), chosen, resources=config.resources)
             _check_any(report)
@@ -213,11 +212,19 @@ def _stored(config: SelectionConfig) -> int:
     return max(config.top_p, TAGGED_TOP_P) if ranked_by_tag else config.top_p
 
 
-def _labeled(context: TaskContext, folder: Path) -> dict[str, str]:
-    """The list of labeled images that can't be selected, by its name."""
-    split, path = context.split("labeled"), folder / "labeled.txt"
-    write_atomic(path, lambda file: file.write("\n".join(split.key(i) for i in range(len(split))).encode()))
-    return {LABELED: str(path)}
+def _kept_out(context: TaskContext, folder: Path, *, labeled: bool) -> dict[str, str]:
+    """Lists of images that can't be selected, by their names: those that judge or choose, and where wanted all labeled
+    ones."""
+    lists = {HELD_OUT: context.copies()}
+    if labeled:
+        lists[LABELED] = context.labeled_keys()
+    found = {}
+    for name, keys in lists.items():
+        if keys:
+            path = folder / f"{name}.txt"
+            write_atomic(path, lambda file, keys=keys: file.write("\n".join(keys).encode()))  # type: ignore[misc]
+            found[name] = str(path)
+    return found
 
 
 def _check_any(report: Report) -> None:

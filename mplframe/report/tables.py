@@ -32,19 +32,45 @@ def summary_table(summary: Mapping[str, Any], folder: Path) -> RenderableType:
     for stage, found in summary["stages"].items():
         for role, metrics in found.get("networks", {}).items():
             top5 = _percent(metrics["top5"]) if "top5" in metrics else ""
-            table.add_row(stage, role, _percent(metrics.get("top1")), top5, f"{found['seconds']:.0f}")
-    lines = [f"student {_percent(summary['final'].get('top1'))} top-1 on the {summary['split']} split"]
-    lines += [f"{name} alone {_percent(m.get('top1'))}" for name, m in summary["baselines"].items()]
+            table.add_row(stage, role, _accuracy(metrics), top5, f"{found['seconds']:.0f}")
+    lines = [f"student {_accuracy(summary['final'])} top-1 on the {summary['split']} split"]
+    lines += [f"{name} alone {_accuracy(m)}" for name, m in summary["baselines"].items()]
+    if summary["best"] is not None:
+        lines.append(f"best.pt was chosen on the {summary['best']['split']} split")
     return Group(table, f"{'; '.join(lines)}. Everything is in {folder}")
 
 
 def networks_table(results: Mapping[str, Any]) -> RenderableType:
     """Metrics of the networks of a checkpoint."""
-    names = list(dict.fromkeys(name for metrics in results["networks"].values() for name in metrics))
+    named = dict.fromkeys(name for metrics in results["networks"].values() for name in metrics)
+    names = [name for name in named if name != "n" and not name.endswith("_interval")]
     table = plain_table("network", *names)
     for role, metrics in results["networks"].items():
-        table.add_row(role, *(f"{metrics[name]:.4f}" if name in metrics else "" for name in names))
-    return Group(f"{results['stage']} after {results['step']} steps", table)
+        table.add_row(role, *(_metric(metrics, name) for name in names))
+    return Group(
+        f"{results['stage']} after {results['step']} steps, judged on {results['split']}", table, *_chosen(results)
+    )
+
+
+def _chosen(results: Mapping[str, Any]) -> Iterator[str]:
+    if results["chosen"] is not None:
+        yield f"this checkpoint was chosen on the {results['chosen']['split']} split"
+
+
+def _metric(metrics: Mapping[str, Any], name: str) -> str:
+    """`0.6667 (of 33, 0.4964 to 0.8025)`."""
+    if name not in metrics:
+        return ""
+    low, high = metrics.get(f"{name}_interval", (None, None))
+    return f"{metrics[name]:.4f}" + ("" if low is None else f" (of {metrics['n']}, {low:.4f} to {high:.4f})")
+
+
+def _accuracy(metrics: Mapping[str, Any]) -> str:
+    """`66.7 % of 33, 50 to 80`: with the interval that holds the true one with 95 % confidence."""
+    if "top1_interval" not in metrics:
+        return _percent(metrics.get("top1"))
+    low, high = (f"{100 * bound:.0f}" for bound in metrics["top1_interval"])
+    return f"{_percent(metrics['top1'])} of {metrics['n']}, {low} to {high}"
 
 
 def dataset_table(found: Mapping[str, Any]) -> RenderableType:

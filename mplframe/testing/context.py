@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -99,6 +99,13 @@ class MemoryContext:
         pixels = batch.weak.permute(0, 2, 3, 1).contiguous().numpy()
         labels = None if name == "unlabeled" else batch.labels.numpy()
         return ReaderSplit(ArrayReader(pixels, labels, where=name))
+
+    def copies(self) -> Sequence[str]:
+        return ()
+
+    def labeled_keys(self) -> Sequence[str]:
+        split = self.split("labeled")
+        return [split.key(number) for number in range(len(split))]
 
     def inputs(
         self, split: Split, numbers: range, *, augmented: bool = False, size: int | None = None

@@ -95,7 +95,14 @@ def test_from_two_folders_to_predictions(cli: Cli, photos: Path, tmp_path: Path)
     assert manifest["versions"]["torch"]
 
     assert answer(cli, "eval", "run")["networks"]["student"]["top1"] == summary["final"]["top1"]
-    assert answer(cli, "eval", "run", "--checkpoint", "best")["stage"] == "mpl"
+    best = answer(cli, "eval", "run", "--checkpoint", "best")
+    assert (best["stage"], best["split"]) == ("mpl", "test")
+    assert (best["chosen"]["split"], best["chosen"]["role"]) == ("holdout", "student")
+    assert summary["best"] == best["chosen"]
+    own = answer(cli, "eval", "run", photos / "labeled", "--role", "student")["networks"]
+    assert (list(own), own["student"]["n"]) == (["student"], 36)
+    low, high = own["student"]["top1_interval"]
+    assert 0 <= low <= own["student"]["top1"] <= high <= 1
 
     assert answer(cli, "predict", "run", photos / "rest", "--out", "rest.csv")["samples"] == sum(
         1 for _ in (photos / "rest").iterdir()
@@ -116,9 +123,16 @@ def test_records_say_where_they_belong(cli: Cli, small: Path, tmp_path: Path) ->
     summary = answer(cli, "run", small, "--out", "out")
     records = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
     assert {(r["stage"], r["split"]) for r in records} == {
-        (s, p) for s in ("supervised", "mpl", "finetune") for p in ("train", "test")
+        *((s, p) for s in ("supervised", "mpl", "finetune") for p in ("train", "test")),
+        ("mpl", "holdout"),
+        ("finetune", "holdout"),
     }
     assert [r["total"] for r in records] == sorted(r["total"] for r in records)
+    alone = answer(cli, "eval", "out", "--role", "supervised")
+    assert alone["networks"] == {"supervised": summary["baselines"]["supervised"]}
+    wrong = cli("eval", "out", "--role", "supervisd")
+    assert wrong.returncode == 2
+    assert "(the run has: student, supervised, teacher)" in " ".join(wrong.stderr.split())
     mpl = next(r for r in records if r["stage"] == "mpl" and r["split"] == "train")
     assert {
         "student/loss",

@@ -168,17 +168,20 @@ def _unlabeled(source: Source, left: Reader) -> Reader | None:
     return Chain(train=left, extra=source.extra) if len(left) else source.extra
 
 
+TENTH, ENOUGH = 0.1, 4
+"""What is held out by default, and labels of each class that it takes."""
 CHUNK = 4096
 """Samples whose labels are read at once."""
 
 
-def hold_out_split(labeled: Split, readable: Split, amount: Amount) -> tuple[Split, Split]:
+def hold_out_split(labeled: Split, readable: Split, amount: Amount | None) -> tuple[Split, Split | None]:
     """What is left of a labeled split, and what is held out of it: of each class alike, always the same samples.
 
     Args:
         labeled: the split.
         readable: the same samples for reading their labels, around damaged ones.
-        amount: how many samples are held out, or a fraction below 1.
+        amount: how many samples are held out, or a fraction below 1. None: a tenth where each class has four or more,
+            else nothing.
 
     Raises:
         DataError: a class has too few samples, or more samples are damaged than may be.
@@ -186,5 +189,7 @@ def hold_out_split(labeled: Split, readable: Split, amount: Amount) -> tuple[Spl
     labels = np.concatenate(
         [readable.labels(range(start, min(start + CHUNK, len(readable)))) for start in range(0, len(readable), CHUNK)]
     )
-    held_out = hold_out_of(labels, amount, "stratified", seed=0)
+    if amount is None and np.unique(labels[labels >= 0], return_counts=True)[1].min(initial=ENOUGH) < ENOUGH:
+        return labeled, None
+    held_out = hold_out_of(labels, TENTH if amount is None else amount, "stratified", seed=0)
     return ChosenSplit(labeled, rest(len(labeled), held_out)), ChosenSplit(labeled, held_out)

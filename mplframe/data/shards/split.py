@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from mplframe.contracts.data import Clips, Damage, Media, Sample, Split
+from mplframe.contracts.data import Clips, Damage, Media, Sample, Split, digest_of
 from mplframe.data.decoding.media import decode_file
 from mplframe.data.decoding.video import VIDEO_EXTENSIONS, decode_clips
 from mplframe.data.shards.access import Access
@@ -214,6 +214,19 @@ class ShardSplit(Split):
             return [self._label(held, name)[0] for held, name in zip(found, self._names(owner, places), strict=True)]
 
         return self._by_shard(indices, visit)
+
+    def lengths(self, indices: Sequence[int]) -> list[int]:
+        """Bytes of their files, from the indexes."""
+
+        def visit(owner: int, places: Numbers) -> list[int]:
+            layout = self._layout(owner)
+            return list(layout.index.length[layout.image[places]].tolist())
+
+        return self._by_shard(indices, visit)
+
+    def digests(self, indices: Sequence[int]) -> list[bytes]:
+        """Of their files as they lie in the shards; nothing is decoded."""
+        return [digest_of(encoded.image) for encoded in self.encoded(indices)]
 
     def _contents(self, owner: int, members: Numbers) -> list[memoryview | None]:
         """What members of a shard hold; None for -1."""

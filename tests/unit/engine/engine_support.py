@@ -17,7 +17,7 @@ from mplframe.contracts.data import EvaluationBatch
 from mplframe.contracts.method import Stage, StagePlan, Streams, TaskPlan
 from mplframe.contracts.watching import Record, Tracker
 from mplframe.engine.interrupt import Flag
-from mplframe.engine.loop import Engine, Every, Progress, RunStage, RunTask
+from mplframe.engine.loop import Choice, Engine, Every, Progress, RunStage, RunTask
 from mplframe.evaluation.classification import Classification
 from mplframe.inference.judge import Judge
 
@@ -142,6 +142,7 @@ class Life:
     accumulate: int = 1
     metric: str | None = "top1"
     seed: int = 3
+    role: str = "student"
     task: Callable[[Any], Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
@@ -151,16 +152,17 @@ class Life:
         flag = Flag()
         if self.task is not None:
             stages.insert(1, RunTask("task", TaskPlan("task", (), self.task), flag, main=True))  # type: ignore[arg-type]
+        judge = Judge(BACKEND, held_out, [Classification()], 2)
         self.engine = Engine(
             stages,
             backend=BACKEND,
             feed=self.feed,
-            judge=Judge(BACKEND, held_out, [Classification()], 2),
+            judge=judge,
             store=self.store,
             trackers=[self.tracker],
             every=self.every,
             weights="raw",
-            metric=self.metric,
+            choice=None if self.metric is None else Choice(judge, self.metric, self.role),
             identity={"seed": self.seed},
             seed=self.seed,
             keep_artifacts=lambda stage, live: self.artifacts.append(stage.name),

@@ -10,6 +10,7 @@ import pytest
 
 import mplframe
 from mplframe import api
+from mplframe.builders.feed import RunSplitName
 from mplframe.errors import ConfigError
 from mplframe.search.worker import Trial
 from mplframe.search.workers import Ended, Evaluated, Task, Verdict
@@ -103,11 +104,15 @@ def test_judging_on_what_is_not_held_out_is_refused() -> None:
 def test_what_is_held_out_is_neither_trained_on_nor_the_test_split(tmp_path: Path) -> None:
     def splits(holdout: float | None) -> tuple[list[str], list[str], int]:
         evaluation = {"split": "test" if holdout is None else "holdout", "holdout": holdout}
-        live = api.runs.build_run(mplframe.from_dict({**RAW, "evaluation": evaluation}), api.components())
+        kept = {"keep_best": None if holdout else False}
+        live = api.runs.build_run(
+            mplframe.from_dict({**RAW, "evaluation": evaluation, "checkpoint": kept}), api.components()
+        )
         labeled = live.streams.split("labeled")
-        judged = live.streams.split("test" if holdout is None else "holdout")
+        name: RunSplitName = "test" if holdout is None else "holdout"
+        judged = live.streams.split(name)
         labels = [sample.label for sample in judged.read(range(len(judged)))]
-        assert next(live.streams.judged_batches()).keys == [judged.key(i) for i in range(len(judged))][:256]
+        assert next(live.streams.judged_batches(name)).keys == [judged.key(i) for i in range(len(judged))][:256]
         keys = [[split.key(i) for i in range(len(split))] for split in (labeled, judged)]
         return keys[0], keys[1], len({labels.count(label) for label in range(10)})
 
