@@ -13,8 +13,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Codes of an `OSError` that mean a full disk."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Codes of an `OSError` that mean a full disk, quota or largest file."""
 
 
 class MplframeError(Exception):

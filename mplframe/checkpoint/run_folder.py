@@ -11,7 +11,7 @@ from typing import Any
 from mplframe.checkpoint.format import SHARDED, load, save
 from mplframe.checkpoint.store import BEST, CheckpointStore
 from mplframe.errors import CheckpointError, UserError, writing
-from mplframe.io.files import alone, json_text, make_folder, write_atomic
+from mplframe.io.files import alone, claim, json_text, make_folder, remove_parts, write_atomic
 
 
 class RunFolder:
@@ -33,15 +33,27 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self._artifacts = path / "artifacts"
 
+    @property
+    def _names(self) -> list[str]:
+        """Of what a run writes in its folder."""
+        files = [self.config, self.manifest, self.summary, self.metrics, self.damaged, self.pruned, self.curves]
+        folders = (self.checkpoints, self._artifacts, self.path / "tensorboard")
+        # A folder without files is nobody's work.
+        files += [path for path in folders if path.is_symlink() or not path.is_dir() or any(path.iterdir())]
+        return [path.name for path in files]
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Make the folder and hold it alone.
 
         Raises:
-            UserError: it can't be written, or another run holds it.
+            UserError: it can't be written, holds files that aren't a run's, or another run holds it.
         """
-        make_folder(self.checkpoints)
+        make_folder(self.path)
         with alone(self.path, "run"):
+            claim(self.path, "run", self._names)
+            make_folder(self.checkpoints)
+            remove_parts(self.path)
             yield
 
     def begin(self, resume: str, store: CheckpointStore) -> dict[str, Any] | None:
@@ -107,8 +119,7 @@ class RunFolder:
 
     def keep_artifact(self, method: str, role: str, state: Mapping[str, Any]) -> None:
         """Store what a stage leaves for later ones of its method."""
-        folder = self._artifacts / method
-        make_folder(folder)
+        folder = self.artifact_folder(method, ".")
         save(folder / f"{role}.pt", {"state": dict(state)})
 
     def keeps(self, method: str, role: str) -> bool:
@@ -118,6 +129,8 @@ class RunFolder:
     def artifact_folder(self, method: str, name: str) -> Path:
         """Where a task of the method keeps files of its own; made if it isn't there."""
         folder = self._artifacts / method / name
+        if not folder.resolve().is_relative_to(self.path.resolve()):
+            raise UserError(f"{folder} leads out of the run folder by a link; remove the link")
         make_folder(folder)
         return folder
 
@@ -153,7 +166,7 @@ class RunFolder:
                     f"{self.path} has checkpoints of its own; give an empty folder (--out DIR) to resume {path} in"
                 )
             if (home / "artifacts").is_dir():
-                shutil.copytree(home / "artifacts", self._artifacts, dirs_exist_ok=True)
+                shutil.copytree(home / "artifacts", self._artifacts, dirs_exist_ok=True, ignore=_links)
         for later in store.paths():
             if int(later.stem.partition("-")[2]) > total:
                 later.unlink()
@@ -166,6 +179,11 @@ class RunFolder:
             checkpoint.unlink()
         for folder in (self._artifacts, self.path / "tensorboard", *self.checkpoints.glob(f"*{SHARDED}")):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _links(folder: str, names: list[str]) -> list[str]:
+    """What isn't copied from a folder that may be a stranger's."""
+    return [name for name in names if (Path(folder) / name).is_symlink()]
 
 
 def find_checkpoint(target: Path, which: str) -> Path:

@@ -13,6 +13,7 @@ from typing import TypeVar, final
 from mplframe.contracts.batch import UNKNOWN
 from mplframe.contracts.data import Clips, Damage, Media, Sample, Split
 from mplframe.errors import DamageError, DataError, writing
+from mplframe.io.files import write_atomic
 
 T = TypeVar("T")
 
@@ -36,10 +37,8 @@ class Damaged:
             found = dict.fromkeys(_listed(file)) if file.exists() else {}
             self._file, self._known = file, {**found, **self._known}
             if self._known:
-                part = file.with_suffix(".part")
-                with writing(file):
-                    part.write_text("".join(map(_line, self._known)), encoding="utf-8")
-                    part.replace(file)
+                text = "".join(map(_line, self._known))
+                write_atomic(file, lambda stream: stream.write(text.encode()))
 
     @property
     def counts(self) -> dict[str, int]:

@@ -8,8 +8,9 @@ import io
 import json
 import math
 import os
+import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -85,6 +86,52 @@ def make_folder(path: Path) -> None:
         raise UserError(
             f"can't make or write the folder {path}: {error.strerror}; choose another (--out DIR)"
         ) from error
+
+
+MARKER = ".mplframe"
+"""The file in a folder of ours that says what the folder is; only such a folder is ever cleared."""
+_PART = re.compile(r"\..+\.[0-9a-f]{12,32}\.part")
+
+
+def claim(folder: Path, kind: str, names: Iterable[str]) -> None:
+    """Take a folder for ours, or see that it is; written to by nobody else meanwhile.
+
+    Args:
+        folder: which; it is there.
+        kind: of folder, such as `run`.
+        names: of files and folders that we write in it.
+
+    Raises:
+        UserError: it has some of them and isn't ours, is of another kind, or one of them is a link that leads
+            elsewhere.
+    """
+    there = [name for name in sorted(names) if os.path.lexists(folder / name)]
+    if links := [name for name in (*there, MARKER) if (folder / name).is_symlink()]:
+        raise UserError(f"{folder / links[0]} is a link; a {kind} writes into its own folder alone (--out DIR)")
+    if (found := marked(folder)) not in (None, kind):
+        raise UserError(f"{folder} holds a {found}; choose another folder for the {kind} (--out DIR)")
+    if found is None and there:
+        raise UserError(
+            f"{folder} has files that no {kind} of mplframe has left there ({', '.join(there[:5])}), and they would be "
+            "overwritten; choose another folder (--out DIR)"
+        )
+    if found is None:
+        write_atomic(folder / MARKER, lambda file: file.write(f"{kind}\n".encode()))
+
+
+def marked(folder: Path) -> str | None:
+    """What kind of folder of ours this is; None where it isn't one."""
+    try:
+        return (folder / MARKER).read_text(encoding="utf-8")[:80].strip() or None
+    except (OSError, ValueError):
+        return None
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what killed processes have left half-written, at any depth; nobody else may be writing there."""
+    for path in folder.rglob(".*.part"):
+        if _PART.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
+import glob
 import hashlib
 import os
 import shutil
@@ -13,12 +15,14 @@ from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
-from mplframe.errors import RunError, UserError
-from mplframe.io.files import cache_folder
+from mplframe.errors import FULL, RunError, UserError
+from mplframe.io.files import cache_folder, sync
 from mplframe.io.requests import is_local, open_store, retry
 from mplframe.io.stores import uploading
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_REPLACED = ".replaced-"
+_HERE, _SWAP = -100, 2
+"""AT_FDCWD and RENAME_EXCHANGE of Linux's renameat2."""
 LOCK = ".lock"
 """The file in an unfinished folder that the process at work holds a lock on."""
 
@@ -63,13 +67,18 @@ def new_folder(out: Path, *, marker: str, overwrite: bool = False, journal: str 
         UserError: `out` can't be written, is something that must not be overwritten, or is being written already.
         RunError: the disk is full.
     """
+    _recover(out, marker)
     check_free(out, marker=marker, overwrite=overwrite)
     with writing(out), unfinished(out.parent / f".{out.name}.partial", out, journal) as folder:
         yield LocalOutput(folder)
         if journal is not None:
             (folder / journal).unlink(missing_ok=True)
+        for path in (*folder.rglob("*"), folder):
+            sync(path)
         _publish(folder, out, marker=marker, overwrite=overwrite)
         (out / LOCK).unlink()
+        sync(out)
+        sync(out.parent)
 
 
 @contextmanager
@@ -116,7 +125,7 @@ def writing(out: Path, remedy: str = "choose another folder") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise RunError(
                 f"{out}: the disk is full ({error.strerror}). Free some space or write to another disk, then run the "
                 "same command again: it goes on with what it had finished"
@@ -159,11 +168,35 @@ def _publish(temporary: Path, out: Path, *, marker: str, overwrite: bool) -> Non
                 raise OutputExistsError(f"{out}: another process has just made it") from error
             raise
         return
-    old = out.parent / f".{out.name}.replaced-{uuid4().hex[:12]}"
-    if out.exists():
-        out.rename(old)
-    temporary.rename(out)
+    old = out.parent / f".{out.name}{_REPLACED}{uuid4().hex[:12]}"
+    if out.exists() and _exchange(temporary, out):
+        temporary.rename(old)
+    else:
+        if out.exists():
+            out.rename(old)
+        temporary.rename(out)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two folders in one step, where the system can: whoever is killed leaves one of them in each place."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    names = (os.fsencode(path.absolute()) for path in (one, other))
+    return rename is not None and rename(*(part for name in names for part in (_HERE, name)), _SWAP) == 0
+
+
+def _recover(out: Path, marker: str) -> None:
+    """Put in order what a process has left that was killed while it replaced `out`."""
+    if not out.parent.is_dir():
+        return
+    for old in out.parent.glob(f".{glob.escape(out.name)}{_REPLACED}" + "[0-9a-f]" * 12):
+        if old.is_symlink() or not (old / marker).is_file():
+            continue
+        with writing(out):
+            if os.path.lexists(out):
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                old.rename(out)
 
 
 class RemoteOutput:

@@ -16,7 +16,7 @@ from typing import Any
 
 from mplframe.config.load import dump, overridden
 from mplframe.errors import UserError
-from mplframe.io.files import alone, json_text, make_folder, write_atomic
+from mplframe.io.files import alone, claim, json_text, make_folder, marked, write_atomic
 from mplframe.report.figures import sweep_plot
 from mplframe.search.study import open_study
 
@@ -53,14 +53,33 @@ class SweepFolder:
         if (self.path / "manifest.json").exists():
             raise UserError(f"{self.path} holds a run; choose another folder for the sweep (--out DIR)")
         with alone(self.path, "sweep"):
+            claim(self.path, "sweep", (path.name for path in (self.study, self.best, self.json, self.csv, self.plot)))
             yield
 
     def clear(self) -> None:
         """Remove what a sweep has left."""
         for file in (*self.path.glob("study.db*"), self.best, self.json, self.csv, self.plot):
             file.unlink(missing_ok=True)
-        for trial in self.path.glob("trial-[0-9]*"):
+        for trial in self.trials():
             shutil.rmtree(trial)
+
+    def trials(self) -> list[Path]:
+        """Run folders of trials; others of such names aren't the sweep's."""
+        found = sorted(self.path.glob("trial-[0-9][0-9][0-9][0-9]*"))
+        return [path for path in found if not path.is_symlink() and marked(path) == "run"]
+
+    def check_new(self) -> None:
+        """See that a search which begins finds no trials of another.
+
+        Raises:
+            UserError: there are some; what they tried is unknown.
+        """
+        if found := self.trials():
+            raise UserError(
+                f"{self.path} has {len(found)} trials, such as {found[0].name}, of a sweep whose {self.study.name} is "
+                "gone, so that nobody knows what they tried; choose another folder (--out DIR), or remove them with "
+                "--resume never"
+            )
 
     def wait_for(self, number: int) -> None:
         """Wait until nobody writes to a trial: what a killed sweep has left behind is saving it.

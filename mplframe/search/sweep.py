@@ -217,6 +217,8 @@ def sweep(
         if resume == "never":
             folder.clear()
         with open_study(folder.study, settings.direction) as study:
+            if not study.trials:
+                folder.check_new()
             study.begin(_identity(base, settings), {**config.dump(), "sweep": settings.dump()})
             coordinator = Coordinator(
                 study,

@@ -9,7 +9,7 @@ from typing import Any, Literal, final
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.watching import Record, Tracker
 from mplframe.errors import writing
-from mplframe.io.files import json_text
+from mplframe.io.files import json_text, write_atomic
 
 FILE = "metrics.jsonl"
 
@@ -36,10 +36,7 @@ class JsonLines(Tracker):
     def open(self, folder: Path, *, total_steps: int, done: int) -> None:
         self._path = path = folder / FILE
         kept = _kept(path, done) if path.exists() and done else []
-        part = path.with_suffix(".part")
-        with writing(path):
-            part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-            part.replace(path)
+        write_atomic(path, lambda file: file.write("".join(f"{line}\n" for line in kept).encode()))
 
     def log(self, record: Record) -> None:
         assert self._path is not None

@@ -19,6 +19,7 @@ from mplframe.data.packing.writer import Members, Shard, ShardLimits, ShardWrite
 from mplframe.data.readers.base import Reader
 from mplframe.data.shards.index_files import write_index
 from mplframe.errors import DataError, UserError
+from mplframe.io.files import write_atomic
 from mplframe.io.output import LOCK, Output
 from mplframe.io.threads import ordered
 
@@ -99,9 +100,7 @@ class Journal:
     def _rewrite(self, lines: list[dict[str, Any]]) -> None:
         """Drop half a line that a killed process has left."""
         if lines:
-            part = self._path.with_suffix(".part")
-            part.write_text("".join(map(_text, lines)), encoding="utf-8")
-            part.replace(self._path)
+            write_atomic(self._path, lambda file: file.write("".join(map(_text, lines)).encode()))
 
 
 def _text(line: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from mplframe.checkpoint.format import load, save
 from mplframe.checkpoint.run_folder import RunFolder, find_checkpoint
 from mplframe.checkpoint.store import BEST, CheckpointStore
 from mplframe.errors import CheckpointError, UserError
+from mplframe.io.files import MARKER, claim
 from mplframe.randomness import rng_state, set_rng_state
 
 
@@ -67,7 +68,7 @@ def test_never_removes_what_an_earlier_run_left_and_nothing_else(tmp_path: Path)
     (run.checkpoints / "mine.pt").write_text("mine")
     assert begun(run, store, "never") is None
     left = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
-    assert left == [".lock", "checkpoints/mine.pt", "notes.txt"]
+    assert left == [".lock", MARKER, "checkpoints/mine.pt", "notes.txt"]
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
@@ -172,3 +173,63 @@ def test_every_global_generator_goes_on_where_it_was(tmp_path: Path) -> None:
     set_rng_state(load(tmp_path / "rng.pt")["rng"])
     assert [draw() for _ in range(3)] == expected
     set_rng_state(outside)
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    ["config.yaml", "metrics.jsonl", "artifacts/thesis.tex", "tensorboard/x", "checkpoints/best.pt", "manifest.json"],
+)
+def test_a_folder_that_is_not_ours_is_left_alone(tmp_path: Path, theirs: str) -> None:
+    file = tmp_path / theirs
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("mine")
+    with pytest.raises(UserError, match="files that no run of mplframe has left"), RunFolder(tmp_path).locked():
+        pytest.fail("it was taken")
+    assert file.read_text() == "mine"
+
+
+def test_a_folder_with_other_files_or_of_ones_own_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("mine")
+    (tmp_path / "checkpoints").mkdir()  # by a run that was killed at once
+    run = RunFolder(tmp_path)
+    for _ in range(2):
+        with run.locked():
+            run.write_text(run.config, "ours")
+    with pytest.raises(UserError, match="holds a run; choose another folder for the sweep"):
+        claim(tmp_path, "sweep", ())
+
+
+@pytest.mark.parametrize("name", ["artifacts", "checkpoints", "tensorboard", "config.yaml", MARKER])
+def test_no_link_is_followed_out_of_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / MARKER).write_text("run\n")
+    (tmp_path / "run" / name).unlink(missing_ok=True)
+    (tmp_path / "run" / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="is a link"), RunFolder(tmp_path / "run").locked():
+        pytest.fail("it was taken")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_link_among_the_artifacts_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    run = RunFolder(tmp_path / "run")
+    with run.locked():
+        (run.path / "artifacts").mkdir()
+        (run.path / "artifacts/0-mpl").symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(UserError, match="leads out of the run folder"):
+            run.keep_artifact("0-mpl", "student", {})
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_what_killed_processes_left_half_written_goes(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    with run.locked():
+        (run.path / "artifacts/0-mpl").mkdir(parents=True)
+    ours = [".config.yaml.0123456789ab.part", "checkpoints/.step-000000002.pt.0123456789ab.part"]
+    ours += ["artifacts/0-mpl/.part-0.parquet.0123456789abcdef0123456789abcdef.part"]
+    theirs = ["notes.part", ".notes.part", ".x.0123.part"]
+    for name in (*ours, *theirs):
+        (tmp_path / name).write_text("half")
+    with run.locked():
+        assert sorted(p.name for p in tmp_path.rglob("*.part")) == sorted(theirs)
