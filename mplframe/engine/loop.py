@@ -272,7 +272,9 @@ class Engine:
 
     def _run_task(self, task: RunTask) -> None:
         start = time.perf_counter()
-        found = task.plan.run(task.context)
+        found = dict(task.plan.run(task.context))
+        if "networks" in found:  # by the same judge
+            found["samples"] = self.judge.samples
         self.progress.results[task.name] = {**found, "seconds": time.perf_counter() - start}
 
     def _advance(self, stage: RunStage) -> None:
