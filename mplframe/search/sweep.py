@@ -249,10 +249,10 @@ def _check(jobs: int, resume: str) -> None:
 def _trials(config: RunConfig, settings: SweepConfig) -> RunConfig:
     """What trials change: without baselines, which would be the same in each of them, and judged as the search says."""
     judged = config.evaluation
-    if settings.split == "holdout" and judged.holdout is None:
+    if judged.holdout is None:
         raise ConfigError(
             "a sweep needs samples to choose by that aren't the test split: set evaluation.holdout to how many labeled "
-            "samples are kept out of training; or, with data.test pointing at validation data, set sweep.split=test"
+            "samples are kept out of training"
         )
     if settings.pruner != "none" and not judged.every:
         raise ConfigError(f"sweep.pruner is {settings.pruner}: set evaluation.every, to have something to judge by")

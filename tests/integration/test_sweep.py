@@ -161,6 +161,7 @@ def test_what_cannot_be_searched_is_said_before_anything_runs(
     refusals = {
         "did you mean 'method.student.optimizer.lr'": ["--range", "method.student.optimiser.lr=1:2"],
         "set evaluation.holdout": ["--set", "evaluation.holdout=null"],
+        "sweep.split": ["--set", "sweep.split=test"],
         "set evaluation.every": ["--set", "evaluation.every=0", "--set", "sweep.pruner=median"],
         "a grid needs choices": ["--set", "sweep.sampler=grid"],
         "--resume 'maybe'": ["--resume", "maybe"],
