@@ -12,7 +12,8 @@ from torch import Tensor
 
 Tensors = tuple[torch.Tensor, ...]
 Metrics = dict[str, torch.Tensor]
-"""0-d tensors on the device, by name."""
+"""Tensors on the device, by name: 0-d, a mean over samples; or [2], two sums over samples whose quotient is the metric.
+Both are averaged over micro-batches and processes as they are, before a quotient is taken."""
 
 UNKNOWN = -1
 """The label of a sample whose class isn't known."""

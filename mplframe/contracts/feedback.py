@@ -97,6 +97,11 @@ class StudentStep(ABC):
     def inner(self, a: Tensors, b: Tensors) -> Tensor:
         """[] `<a, b>` over all parameters, and over all shards where parameters are sharded."""
 
+    @abstractmethod
+    def mean(self, values: Tensor) -> Tensor:
+        """[] the mean of the values of this process's samples over the samples of all processes, such as of h. What
+        depends on other samples has to be taken with it, or processes would each go on with another number."""
+
 
 class FeedbackEstimator(ABC):
     """Estimates the feedback of one step.

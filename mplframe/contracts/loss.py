@@ -65,6 +65,8 @@ class AuxLoss(ABC):
     Attributes:
         views: whose logits it needs; a view that no loss needs isn't computed.
         weight: what its mean over the batch is multiplied by.
+        relative: whether that mean is over the samples that the loss uses (see `used`), rather than over all. It is a
+            quotient of two sums over the whole batch, whatever micro-batches and processes the batch is cut into.
         alpha: of Beta(alpha, alpha), from which `labeled_mixed` draws its share; None for losses without that view.
     """
 
@@ -72,7 +74,16 @@ class AuxLoss(ABC):
     views: frozenset[View]
     weight: float = 1.0
     alpha: float | None = None
+    relative: bool = False
 
     @abstractmethod
     def __call__(self, inputs: LossInputs) -> Tensor:
-        """[N] one loss a sample; the caller takes the mean over all micro-batches and ranks."""
+        """[N] one loss a sample, which depends on no other sample of the batch: a batch may come in micro-batches and
+        be shared by processes. The caller takes the mean over all of them."""
+
+    def used(self, inputs: LossInputs) -> Tensor | None:
+        """[N] bool, the samples that the term learns from, or None where it learns from all.
+
+        Runs report the share, and warn where hardly a sample gets over a threshold.
+        """
+        return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import pstdev
 
 from torch import Tensor
@@ -31,8 +31,9 @@ class Meter:
         Raises:
             RunError: one isn't; names it and says what to try.
         """
-        fetched = self._backend.fetch([value for _, value in self._pending])
-        for (name, _), value in zip(self._pending, fetched, strict=True):
+        fetched = iter(self._backend.fetch([part for _, value in self._pending for part in _parts(value)]))
+        for name, parts in [(name, [next(fetched) for _ in _parts(value)]) for name, value in self._pending]:
+            value = parts[0] if len(parts) == 1 else parts[0] / parts[1] if parts[1] else math.nan
             if _watched(name) and not math.isfinite(value):
                 raise RunError(
                     f"{name} is {value} by step {step}: training has diverged. Lower the learning rate or the weight "
@@ -61,6 +62,11 @@ class Meter:
     def load_state_dict(self, state: Mapping[str, list[float]]) -> None:
         """Take back what `state_dict` gave."""
         self._values = {name: list(values) for name, values in state.items()}
+
+
+def _parts(value: Tensor) -> Sequence[Tensor]:
+    """A mean by itself, or the two sums whose quotient a metric is; each is averaged over processes."""
+    return (value,) if value.ndim == 0 else value.unbind()
 
 
 def _watched(name: str) -> bool:

@@ -44,7 +44,7 @@ class Baseline(FeedbackEstimator):
         feedback = self.inner.estimate(step)
         if feedback is None:
             return None
-        mean = feedback.h.mean()
+        mean = step.mean(feedback.h)
         average = self._average.to(mean.device)
         average = torch.where(average.isnan(), mean, average)
         self._average = self.config.decay * average + (1.0 - self.config.decay) * mean
@@ -54,6 +54,5 @@ class Baseline(FeedbackEstimator):
         return {"average": self._average, "inner": self.inner.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        average = state["average"]  # None in checkpoints of earlier releases before their first step
-        self._average = torch.tensor(torch.nan) if average is None else average
+        self._average = state["average"]
         self.inner.load_state_dict(state["inner"])

@@ -32,6 +32,8 @@ class Annealed(AuxLoss):
     Source: Xie et al., Unsupervised Data Augmentation, 2020, section 4.
     """
 
+    relative = True
+
     class Config(ComponentConfig):
         """Settings.
 
@@ -55,9 +57,12 @@ class Annealed(AuxLoss):
         self.views = frozenset({self.view})
 
     def __call__(self, inputs: LossInputs) -> Tensor:
-        """[N]; samples that count are scaled up so that the mean is theirs alone."""
-        logits = inputs.logits[self.view]
+        """[N]; 0 for samples that don't count."""
+        losses = cross_entropy(inputs.logits[self.view], inputs.labels, smoothing=self.config.smoothing)
+        return losses * self.used(inputs)
+
+    def used(self, inputs: LossInputs) -> Tensor:
+        """[N] whether the true class has less than the present ceiling."""
+        logits = inputs.logits[self.view].detach()
         most = ceiling(self.config.curve, (inputs.step + 1) / inputs.steps, logits.shape[-1])
-        counts = cross_entropy(logits.detach(), inputs.labels) >= -math.log(most)
-        losses = cross_entropy(logits, inputs.labels, smoothing=self.config.smoothing)
-        return losses * counts * (len(counts) / counts.sum().clamp_min(1).to(losses.dtype))
+        return cross_entropy(logits, inputs.labels) >= -math.log(most)

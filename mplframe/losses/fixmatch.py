@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.loss import AuxLoss, LossInputs
-from mplframe.losses.supervised import cross_entropy
+from mplframe.losses.supervised import confident, cross_entropy
 
 
 def fixmatch(weak_logits: Tensor, strong_logits: Tensor, *, threshold: float) -> Tensor:
@@ -21,9 +21,7 @@ def fixmatch(weak_logits: Tensor, strong_logits: Tensor, *, threshold: float) ->
     Returns:
         [N], in nats.
     """
-    weak = weak_logits.detach()
-    best, label = (weak if weak.dtype.itemsize > 4 else weak.float()).softmax(-1).max(-1)
-    return cross_entropy(strong_logits, label) * (best >= threshold)
+    return cross_entropy(strong_logits, weak_logits.detach().argmax(-1)) * confident(weak_logits, threshold)
 
 
 @final
@@ -50,3 +48,6 @@ class FixMatch(AuxLoss):
 
     def __call__(self, inputs: LossInputs) -> Tensor:
         return fixmatch(inputs.logits["weak"], inputs.logits["strong"], threshold=self.config.threshold)
+
+    def used(self, inputs: LossInputs) -> Tensor:
+        return confident(inputs.logits["weak"], self.config.threshold)

@@ -29,6 +29,12 @@ def cross_entropy(logits: Tensor, target: Tensor, *, smoothing: float = 0.0) -> 
     return F.cross_entropy(wide, target, reduction="none", label_smoothing=smoothing)
 
 
+def confident(logits: Tensor, threshold: float) -> Tensor:
+    """[N] bool: whether the most likely class (at temperature 1) of [N, C] logits has at least this probability."""
+    wide = logits.detach() if logits.dtype == torch.float64 else logits.detach().float()
+    return wide.softmax(-1).amax(-1) >= threshold
+
+
 @final
 class Supervised(AuxLoss):
     """`CE(y, p)` on one view of the labeled batch (MPL v4, algorithm 1)."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.loss import AuxLoss, LossInputs
-from mplframe.losses.supervised import cross_entropy
+from mplframe.losses.supervised import confident, cross_entropy
 
 
 def uda(weak_logits: Tensor, strong_logits: Tensor, *, temperature: float, threshold: float) -> Tensor:
@@ -26,8 +26,7 @@ def uda(weak_logits: Tensor, strong_logits: Tensor, *, temperature: float, thres
     weak = weak_logits.detach()
     weak = weak if weak.dtype == torch.float64 else weak.float()
     target = (weak / temperature).softmax(-1)
-    confident = weak.softmax(-1).amax(-1) >= threshold
-    return cross_entropy(strong_logits, target) * confident
+    return cross_entropy(strong_logits, target) * confident(weak, threshold)
 
 
 @final
@@ -64,3 +63,7 @@ class UDA(AuxLoss):
             threshold=self.config.threshold,
         )
         return losses * min(1.0, inputs.step / self.config.ramp) if self.config.ramp else losses
+
+    def used(self, inputs: LossInputs) -> Tensor | None:
+        """None without a threshold."""
+        return confident(inputs.logits["weak"], self.config.threshold) if self.config.threshold else None

@@ -24,7 +24,8 @@ from mplframe.methods.settings import (
     make_objective,
 )
 from mplframe.training.learner import Learner
-from mplframe.training.objective import Objective, accuracy, mean_metrics, prefixed, see
+from mplframe.training.network import frozen_statistics
+from mplframe.training.objective import Objective, Seen, Totals, accuracy, mean_metrics, prefixed, see
 
 
 @final
@@ -56,7 +57,12 @@ class ClassifierStage(Stage):
 
     def step(self, batches: Sequence[Batch], step: int) -> Metrics:
         self.learner.train()
-        metrics = [self._backward(batch, step, i, len(batches)) for i, batch in enumerate(batches)]
+        seen = [self._see(batches[0], step, 0)] if len(batches) == 1 else []
+        totals = self.objective.totals(self._counted(batches, seen, step), self.learner.backend)
+        metrics = [
+            self._backward(batch, seen[0] if seen else self._see(batch, step, i), step, totals)
+            for i, batch in enumerate(batches)
+        ]
         rate = self.learner.set_rate(step)
         self.learner.apply(self.learner.clipped(self.learner.take_gradient()))
         return prefixed(self.role, {**mean_metrics(metrics), "lr": torch.tensor(rate)})
@@ -73,13 +79,26 @@ class ClassifierStage(Stage):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.learner.load_state_dict(state)
 
-    def _backward(self, batch: Batch, step: int, micro: int, parts: int) -> Metrics:
+    def _see(self, batch: Batch, step: int, micro: int) -> Seen:
         objective = self.objective
         key = (self.seed, self.role, step, micro)
-        seen = see(self.learner, batch, objective.views, *key, alpha=objective.alpha, still=self.still)
+        return see(self.learner, batch, objective.views, *key, alpha=objective.alpha, still=self.still)
+
+    def _counted(self, batches: Sequence[Batch], seen: Sequence[Seen], step: int) -> list[Metrics]:
+        """What relative losses use of each micro-batch. Of several the forwards are made twice, since the graphs of all
+        don't fit: with the same random numbers, and without counting statistics twice."""
+        if not self.objective.relative:
+            return [{}] * len(batches)
+        if not seen:
+            with torch.no_grad(), frozen_statistics(self.learner.module):
+                seen = [self._see(batch, step, micro) for micro, batch in enumerate(batches)]
+        steps = self.learner.steps
+        return [self.objective.counted(s.inputs(batch, step, steps)) for s, batch in zip(seen, batches, strict=True)]
+
+    def _backward(self, batch: Batch, seen: Seen, step: int, totals: Totals) -> Metrics:
         assert batch.labeled.labels is not None
-        loss, metrics = objective(seen.inputs(batch, step, self.learner.steps))
-        (loss / parts).backward()  # type: ignore[no-untyped-call]
+        loss, metrics = self.objective(seen.inputs(batch, step, self.learner.steps), totals)
+        (loss / totals.parts).backward()  # type: ignore[no-untyped-call]
         metrics["loss"] = loss.detach()
         for view in ("labeled", "labeled_strong"):
             if view in seen.logits:

@@ -43,6 +43,8 @@ class TrainingConfig(BaseConfig):
         schedule: of the learning rate.
         clip: greatest norm of the gradient; null for no limit.
         ema: decay of the weights' moving average per step; null keeps none.
+        ema_warmup: let the decay of step t be at most (1 + t) / (10 + t), so that the average soon forgets its random
+            start; the papers' presets keep a constant decay.
         freeze: patterns of names of parameters that stay as they are, such as `body.blocks.0.*`; batch statistics of
             layers that are frozen whole stay too.
     """
@@ -56,6 +58,7 @@ class TrainingConfig(BaseConfig):
     )
     clip: Annotated[float, Field(gt=0)] | None = None
     ema: Decay | None = None
+    ema_warmup: bool = True
     freeze: tuple[str, ...] = ()
 
     def lr_scale(self, batch: int) -> float:
@@ -165,4 +168,5 @@ def make_learner(
         steps=steps,
         clip=config.clip,
         ema=config.ema,
+        ema_warmup=config.ema_warmup,
     )

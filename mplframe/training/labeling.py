@@ -49,7 +49,7 @@ class Labeling:
 
 
 def agreement(labels: Tensor, truth: Tensor | None) -> Tensor | None:
-    """[] share of labels that equal the truth where it is known; NaN where it never is, None without any truth.
+    """[2] how many labels equal the truth, and for how many it is known, per sample; None without any truth.
 
     Of soft labels the most probable class counts.
     """
@@ -58,7 +58,7 @@ def agreement(labels: Tensor, truth: Tensor | None) -> Tensor | None:
     if labels.is_floating_point():
         labels = labels.argmax(-1)
     known = truth >= 0
-    return ((labels == truth) & known).sum() / known.sum().float()
+    return torch.stack([((labels == truth) & known).float().mean(), known.float().mean()])
 
 
 def entropy(probabilities: Tensor) -> Tensor:

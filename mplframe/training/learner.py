@@ -13,6 +13,7 @@ from mplframe.backends.single import Single
 from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Tensors
 from mplframe.contracts.optimizer import Lookahead, Map, Schedule
+from mplframe.errors import UserError
 from mplframe.optim.adam import AdamLookahead
 from mplframe.optim.lars import LARSLookahead
 from mplframe.optim.lookahead import MeasuredLookahead
@@ -22,26 +23,36 @@ from mplframe.optim.sgd import NesterovLookahead, SGDLookahead
 
 @final
 class Average:
-    """A copy of a network whose weights and batch statistics follow it: `a += (1 - decay) (w - a)`; what is counted in
-    whole numbers is copied.
+    """A copy of a network whose weights and batch statistics follow it: `a += (1 - decay) (w - a)`; integer buffers are
+    copied.
+
+    With a warm-up the decay of update t = 0, 1, ... is at most (1 + t) / (10 + t), as in TensorFlow's
+    `ExponentialMovingAverage(num_updates=t)`: without it an average remembers its random start for about
+    1 / (1 - decay) steps.
 
     timm's `ModelEmaV3` does the same, but makes a random generator on the device, which not every device has.
 
     Args:
         module: what is followed; on its device.
         decay: what is kept of the average in an update.
+        warmup: whether the decay grows to that.
 
     Attributes:
         module: the copy, in evaluation mode.
+        updates: how many there were.
     """
 
-    def __init__(self, module: nn.Module, *, decay: float) -> None:
+    def __init__(self, module: nn.Module, *, decay: float, warmup: bool = True) -> None:
         self.module = deepcopy(module).eval()
-        self._share = 1.0 - decay
+        self.updates = 0
+        self._decay = decay
+        self._warmup = warmup
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
         """Follow the network."""
+        decay = min(self._decay, (1 + self.updates) / (10 + self.updates)) if self._warmup else self._decay
+        self.updates += 1
         kinds: dict[type, tuple[list[Tensor], list[Tensor]]] = {}
         for own, new in zip(self.module.state_dict().values(), module.state_dict().values(), strict=True):
             if own.is_floating_point():
@@ -52,7 +63,13 @@ class Average:
             else:
                 own.copy_(new)
         for kept, given in kinds.values():
-            torch._foreach_lerp_(kept, given, weight=self._share)
+            if kept[0].device.type == "xla" and self._warmup:
+                # A number in the graph would compile a program for each of its values.
+                share = torch.tensor(1.0 - decay, dtype=kept[0].dtype).to(kept[0].device)
+                for own, new in zip(kept, given, strict=True):
+                    own.add_(share.to(own.dtype) * (new - own))
+            else:
+                torch._foreach_lerp_(kept, given, weight=1.0 - decay)
 
 
 KNOWN_LOOKAHEADS: tuple[type[Lookahead], ...] = (
@@ -92,6 +109,7 @@ class Learner:
         steps: how many there will be, for the schedule.
         clip: greatest norm of the whole gradient; None for no limit.
         ema: decay of the weights' moving average per step; None keeps none.
+        ema_warmup: see `Average`.
     """
 
     def __init__(
@@ -105,6 +123,7 @@ class Learner:
         steps: int = 1,
         clip: float | None = None,
         ema: float | None = None,
+        ema_warmup: bool = True,
     ) -> None:
         self.module = module
         self.optimizer = optimizer
@@ -113,19 +132,35 @@ class Learner:
         self.schedule = schedule
         self.steps = steps
         self.clip = clip
-        self.ema = None if ema is None else Average(module, decay=ema)
+        self.ema = None if ema is None else Average(module, decay=ema, warmup=ema_warmup)
         self.parameters = tuple(p for group in optimizer.param_groups for p in group["params"])
         names = {parameter: name for name, parameter in module.named_parameters()}
         self.names = tuple(names[parameter] for parameter in self.parameters)
-        self._frozen = [layer for layer in module.modules() if _is_frozen(layer)]
+        self._frozen = [name for name, layer in module.named_modules() if _is_frozen(layer)]
         self._peaks = [float(group["lr"]) for group in optimizer.param_groups]
         self._settle()
 
     def train(self) -> None:
         """Training mode, except for layers whose every parameter is frozen: their statistics stay too."""
-        self.module.train()
-        for layer in self._frozen:
-            layer.eval()
+        self._train(self.module)
+
+    def train_average(self) -> nn.Module:
+        """The average of the weights in the mode of `train`.
+
+        Raises:
+            UserError: none is kept.
+        """
+        if self.ema is None:
+            raise UserError(
+                "a loss compares with the average of the weights, but none is kept; set `ema`, such as 0.99"
+            )
+        self._train(self.ema.module)
+        return self.ema.module
+
+    def _train(self, module: nn.Module) -> None:
+        module.train()
+        for name in self._frozen:
+            module.get_submodule(name).eval()
 
     def take_gradient(self) -> Tensors:
         """What `backward` has left in `.grad`, averaged over processes; `.grad` is empty afterwards."""
@@ -185,6 +220,7 @@ class Learner:
             "module": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "ema": None if self.ema is None else self.ema.module.state_dict(),
+            "ema_updates": 0 if self.ema is None else self.ema.updates,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -193,6 +229,7 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.ema is not None:
             self.ema.module.load_state_dict(state["ema"])
+            self.ema.updates = state["ema_updates"]
         self._settle()
 
     def _settle(self) -> None:

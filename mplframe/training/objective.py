@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mplframe.contracts.backend import Backend
 from mplframe.contracts.batch import Batch, Metrics
 from mplframe.contracts.loss import VIEWS, AuxLoss, LossInputs, Mix, View
 from mplframe.errors import UserError
@@ -50,15 +51,70 @@ class Objective:
         """Whose logits are needed."""
         return frozenset[View]().union(*(loss.views for _, loss in self.losses))
 
-    def __call__(self, inputs: LossInputs) -> tuple[Tensor, Metrics]:
-        """[] the weighted sum of the losses' means, and each mean by name."""
+    def counted(self, inputs: LossInputs) -> Metrics:
+        """[] for each loss whose mean is `relative`: how many samples of a micro-batch it uses."""
+        return {name: _used(loss, inputs).sum(dtype=torch.float32) for name, loss in self._relative}
+
+    def totals(self, parts: Sequence[Metrics], backend: Backend) -> Totals:
+        """What the means of the whole batch are taken over.
+
+        Args:
+            parts: what `counted` gave for each micro-batch.
+            backend: whose processes share the batch.
+        """
+        names = [name for name, _ in self._relative]
+        if not names:
+            return Totals(len(parts), {})
+        sums = backend.reduce(tuple(torch.stack([part[name] for part in parts]).mean() for name in names))
+        one = 1.0 / (len(parts) * backend.world)
+        return Totals(len(parts), {name: used.clamp_min(one) for name, used in zip(names, sums, strict=True)})
+
+    @property
+    def relative(self) -> bool:
+        """Whether a loss has its mean over the samples that it uses."""
+        return bool(self._relative)
+
+    @property
+    def _relative(self) -> list[tuple[str, AuxLoss]]:
+        return [(name, loss) for name, loss in self.losses if loss.relative]
+
+    def __call__(self, inputs: LossInputs, totals: Totals) -> tuple[Tensor, Metrics]:
+        """[] the weighted sum of the losses' means, and each mean by name, with the share of samples that it used.
+
+        The mean over micro-batches and processes of what it gives is the value for the whole batch.
+        """
         values = {name: loss(inputs) for name, loss in self.losses}
-        means = {name: value.mean() for name, value in values.items()}
+        means = {
+            name: value.sum() / totals.used[name].to(value.dtype) if name in totals.used else value.mean()
+            for name, value in values.items()
+        }
         samples = sum(len(value) for value in values.values())
         share = {name: len(value) / samples if self.pooled else 1.0 for name, value in values.items()}
         terms = [loss.weight * share[name] * means[name] for name, loss in self.losses]
         total = torch.stack(terms).sum() if terms else inputs.labels.new_zeros((), dtype=torch.float32)
-        return total, {name: mean.detach() for name, mean in means.items()}
+        used = {f"{name}_used": each for name, loss in self.losses if (each := loss.used(inputs)) is not None}
+        shares = {name: each.float().mean() for name, each in used.items()}
+        return total, {name: mean.detach() for name, mean in means.items()} | shares
+
+
+def _used(loss: AuxLoss, inputs: LossInputs) -> Tensor:
+    used = loss.used(inputs)
+    if used is None:
+        raise UserError(f"the loss {type(loss).__name__} is relative to the samples that it uses; let `used` say which")
+    return used
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What the means of a whole batch are taken over.
+
+    Attributes:
+        parts: micro-batches of the step.
+        used: [] by the names of relative losses: samples used in a micro-batch, on average over all of them.
+    """
+
+    parts: int
+    used: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -161,9 +217,7 @@ def _mixed(images: Tensor, mix: Mix | None) -> Tensor:
 
 
 def _averaged(learner: Learner, batch: Batch) -> Tensor:
-    if learner.ema is None:
-        raise UserError("a loss compares with the average of the weights, but none is kept; set `ema`, such as 0.99")
-    average = learner.ema.module.train()
+    average = learner.train_average()
     with torch.no_grad(), frozen_statistics(average):
         logits: Tensor = average(images_of(batch, "weak"))
     return logits
@@ -175,10 +229,10 @@ def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def mean_metrics(parts: Sequence[Metrics]) -> Metrics:
-    """The mean of each metric over micro-batches of equal size."""
+    """The mean of each metric over micro-batches of equal size; both parts of a quotient are averaged."""
     if len(parts) == 1:
         return dict(parts[0])
-    return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]} if parts else {}
+    return {name: torch.stack([part[name] for part in parts]).mean(0) for name in parts[0]} if parts else {}
 
 
 def prefixed(prefix: str, metrics: Metrics) -> Metrics:

@@ -205,6 +205,10 @@ class Move(StudentStep):
     def inner(self, a: Tensors, b: Tensors) -> Tensor:
         return self._student.learner.backend.inner(a, b)
 
+    def mean(self, values: Tensor) -> Tensor:
+        # A number that is the same in all processes stays as it is.
+        return values if values.ndim == 0 else self._of_all(values.mean())
+
     def _of_all(self, loss: Tensor) -> Tensor:
         """The mean over processes, so that all of them teach the same."""
         return self._student.learner.backend.reduce((loss,))[0]
@@ -244,7 +248,7 @@ class NetworkStudent(Student):
         *,
         requires: frozenset[Requirement],
     ) -> tuple[StudentStep, Metrics]:
-        self.module.train()
+        self.learner.train()
         metrics = [
             self._backward(b, q, step, i, len(batches)) for i, (b, q) in enumerate(zip(batches, labels, strict=True))
         ]

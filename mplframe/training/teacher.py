@@ -15,12 +15,12 @@ from mplframe.contracts.batch import UNKNOWN, Batch, Metrics
 from mplframe.contracts.feedback import Feedback, PseudoLabels, Teacher
 from mplframe.contracts.loss import AuxLoss, View
 from mplframe.errors import UserError
-from mplframe.losses.supervised import cross_entropy
+from mplframe.losses.supervised import confident, cross_entropy
 from mplframe.randomness import gumbel
 from mplframe.training.labeling import Labeling, agreement, entropy
 from mplframe.training.learner import Learner
 from mplframe.training.network import frozen_statistics
-from mplframe.training.objective import Objective, Seen, accuracy, mean_metrics, see
+from mplframe.training.objective import Objective, Seen, Totals, accuracy, mean_metrics, see
 
 Logits = dict[View, Tensor]
 
@@ -99,7 +99,7 @@ class NetworkTeacher(Teacher):
         return self.learner.evaluated(weights)
 
     def label(self, batches: Sequence[Batch], step: int) -> list[PseudoLabels]:
-        self.module.train()
+        self.learner.train()
         # One micro-batch keeps its graph until the feedback is there. Several would have to keep all of theirs, so
         # their forwards are repeated instead: with the same random numbers, and without counting statistics twice.
         keep = len(batches) == 1
@@ -107,22 +107,28 @@ class NetworkTeacher(Teacher):
         for i, batch in enumerate(batches):
             with torch.set_grad_enabled(keep):
                 seen = self._see(batch, step, i)
-            labels.append(self._pseudo_labels(seen, step, i, keep=keep))
+            kept = seen if keep else self.objective.counted(seen.inputs(batch, step, self.learner.steps))
+            labels.append(self._pseudo_labels(seen, step, i, kept))
         return labels
 
     def learn(
         self, batches: Sequence[Batch], labels: Sequence[PseudoLabels], feedback: Feedback | None, step: int
     ) -> Metrics:
-        self.module.train()
+        self.learner.train()
         portions = _portions(feedback, [len(q.labels) for q in labels])
+        totals = self.objective.totals(
+            [self._counted(batch, q, step) for batch, q in zip(batches, labels, strict=True)], self.learner.backend
+        )
         metrics = mean_metrics(
             [
-                self._backward(batch, q, heard, step, i, len(batches))
+                self._backward(batch, q, heard, step, i, totals)
                 for i, (batch, q, heard) in enumerate(zip(batches, labels, portions, strict=True))
             ]
         )
         if feedback is not None:
-            own, rest = metrics.pop("_feedback").sqrt(), metrics.pop("_rest").sqrt()
+            # The squares of all processes, since a norm of all isn't the mean of norms.
+            squares = self.learner.backend.reduce((metrics.pop("_feedback"), metrics.pop("_rest")))
+            own, rest = (square.sqrt() for square in squares)
             metrics["feedback_share"] = own / (own + rest).clamp_min(torch.finfo(own.dtype).tiny)
         rate = self.learner.set_rate(step)
         gradient = self.learner.take_gradient()
@@ -137,14 +143,16 @@ class NetworkTeacher(Teacher):
         self.learner.load_state_dict(state)
 
     def _backward(
-        self, batch: Batch, pseudo: PseudoLabels, feedback: Feedback | None, step: int, micro: int, parts: int
+        self, batch: Batch, pseudo: PseudoLabels, feedback: Feedback | None, step: int, micro: int, totals: Totals
     ) -> Metrics:
         """Leave the gradient of one micro-batch in `.grad`."""
-        seen: Seen | None = pseudo.forward
-        if seen is None:
+        parts = totals.parts
+        if isinstance(pseudo.forward, Seen):
+            seen = pseudo.forward
+        else:
             with frozen_statistics(self.module):
                 seen = self._see(batch, step, micro)
-        loss, metrics = self._aux_loss(batch, seen, pseudo, step)
+        loss, metrics = self._aux_loss(batch, seen, pseudo, step, totals)
         loss = loss / parts
         if feedback is not None:
             term = self._feedback_term(seen.logits, pseudo, feedback, parts=parts)
@@ -164,17 +172,26 @@ class NetworkTeacher(Teacher):
     def _see(self, batch: Batch, step: int, micro: int) -> Seen:
         return see(self.learner, batch, self._views, self.seed, "teacher", step, micro, alpha=self.objective.alpha)
 
-    def _pseudo_labels(self, seen: Seen, step: int, micro: int, *, keep: bool) -> PseudoLabels:
+    def _pseudo_labels(self, seen: Seen, step: int, micro: int, kept: Seen | Metrics) -> PseudoLabels:
         backend = self.learner.backend
         own = seen.logits[self.labeling.teacher_view].detach() / self.labeling.temperature
         noise = gumbel(tuple(own.shape), self.seed, "labels", step, micro, 0, share=(backend.rank, backend.world))
         labels = self.labeling.labels(own, noise.to(own.device, non_blocking=True))
-        return PseudoLabels(labels, own.float().softmax(-1), seen if keep else None)
+        return PseudoLabels(labels, own.float().softmax(-1), kept)
 
-    def _aux_loss(self, batch: Batch, seen: Seen, pseudo: PseudoLabels, step: int) -> tuple[Tensor, Metrics]:
+    def _counted(self, batch: Batch, pseudo: PseudoLabels, step: int) -> Metrics:
+        """What `label` counted of a micro-batch, or would have."""
+        if isinstance(pseudo.forward, Seen):
+            return self.objective.counted(pseudo.forward.inputs(batch, step, self.learner.steps))
+        found: Metrics = pseudo.forward
+        return found
+
+    def _aux_loss(
+        self, batch: Batch, seen: Seen, pseudo: PseudoLabels, step: int, totals: Totals
+    ) -> tuple[Tensor, Metrics]:
         assert batch.labeled.labels is not None
         assert batch.unlabeled is not None
-        loss, metrics = self.objective(seen.inputs(batch, step, self.learner.steps))
+        loss, metrics = self.objective(seen.inputs(batch, step, self.learner.steps), totals)
         metrics["loss"] = loss.detach()
         if "labeled" in seen.logits:
             metrics["accuracy"] = accuracy(seen.logits["labeled"], batch.labeled.labels)
@@ -190,11 +207,6 @@ def _portions(feedback: Feedback | None, sizes: Sequence[int]) -> Sequence[Feedb
     if feedback is None or feedback.h.ndim == 0:
         return [feedback] * len(sizes)
     return [replace(feedback, h=h) for h in torch.split(feedback.h, list(sizes))]
-
-
-def confident(logits: Tensor, threshold: float) -> Tensor:
-    """[N] bool: whether the most likely class (at temperature 1) of [N, C] logits has at least this probability."""
-    return logits.softmax(-1).amax(-1) >= threshold
 
 
 def targets(labels: Tensor, counts: Tensor, *, classes: int, smoothing: float = 0.0) -> Tensor:

@@ -41,6 +41,19 @@ RUNS: dict[str, dict[str, Any]] = {
     ),
     "cosine": mpl({"name": "baseline", "inner": "cosine"}, 2),
     "exact": mpl("exact", 2, IN_BLOCKS),
+    "per_example": mpl(
+        {"name": "baseline", "inner": "per_example", "decay": 0.5},
+        1,
+        feedback_weight=300,
+        teacher={**LEARNER, "losses": ["annealed", {"name": "uda", "threshold": 0.2}]},
+    ),
+    "annealed": {
+        "name": "uda",
+        "steps": 5,
+        "batch": {"labeled": 12, "unlabeled": 20, "accumulate": 2},
+        "student": LEARNER,
+        "losses": ["annealed", {"name": "fixmatch", "threshold": 0.2}],
+    },
     "noisy_student": {
         "name": "noisy_student",
         "batch": {"labeled": 8, "unlabeled": 16},

@@ -143,7 +143,7 @@ def test_a_step_is_the_frameworks(name: str) -> None:
         fed.append(Unlabeled(weak, strong, (noise[:, 1] - noise[:, 0]).expand(SEEDS, -1)))
     ends = stacked(setting, start, fed, labeled)
     for row in range(SEEDS):
-        estimator.load_state_dict({"average": None, "inner": {}})
+        estimator.load_state_dict({"average": torch.tensor(torch.nan), "inner": {}})
         teacher, student = framework(setting, estimator, start, fed, labeled, row)
         for end, expected, begin in (
             (ends.teacher[row], teacher, start.teacher[row]),

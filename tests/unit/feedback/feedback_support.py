@@ -96,3 +96,6 @@ class GivenStep(StudentStep):
 
     def inner(self, a: Tensors, b: Tensors) -> Tensor:
         return torch.stack([(x * y).sum() for x, y in zip(a, b, strict=True)]).sum()
+
+    def mean(self, values: Tensor) -> Tensor:
+        return values.mean()

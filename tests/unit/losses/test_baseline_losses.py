@@ -8,12 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mplframe.backends.single import Single
 from mplframe.contracts.loss import LossInputs, Mix
 from mplframe.losses.annealed import Annealed, ceiling
 from mplframe.losses.fixmatch import FixMatch
 from mplframe.losses.mean_teacher import MeanTeacher
 from mplframe.losses.mixup import Mixup
 from mplframe.testing import check_loss
+from mplframe.training.objective import Objective
 
 LABELS = torch.zeros(2, dtype=torch.int64)
 
@@ -87,12 +89,15 @@ def test_the_ceiling_rises_from_chance_to_certainty(curve: str) -> None:
 def test_annealing_leaves_out_what_is_already_known() -> None:
     logits = torch.tensor([[4.0, 0.0], [0.2, 0.0], [0.0, 1.0], [0.0, 3.0]], dtype=torch.float64)
     labels = torch.zeros(4, dtype=torch.int64)
-    found = Annealed()(LossInputs({"labeled": logits}, labels, 4, 10))  # ceiling 0.5 * 0.5 + 0.5 = 0.75
+    inputs = LossInputs({"labeled": logits}, labels, 4, 10)
+    found = Annealed()(inputs)  # ceiling 0.5 * 0.5 + 0.5 = 0.75
     truth = softmax(logits)[:, 0]
     counts = truth <= 0.75
     assert counts.tolist() == [False, True, True, True]
-    np.testing.assert_allclose(found, np.where(counts, -np.log(truth), 0) * 4 / 3, rtol=1e-9)
-    assert found.mean().item() == pytest.approx(-np.log(truth[counts]).mean())
+    np.testing.assert_allclose(found, np.where(counts, -np.log(truth), 0), rtol=1e-9)
+    assert Annealed().used(inputs).tolist() == counts.tolist()
+    mean, _ = (whole := Objective.of([Annealed()]))(inputs, whole.totals([whole.counted(inputs)], Single()))
+    assert mean.item() == pytest.approx(-np.log(truth[counts]).mean())
 
 
 def test_when_everything_is_known_nothing_is_learned() -> None:

@@ -78,7 +78,7 @@ def test_clipping_a_gradient_of_zeros_leaves_zeros() -> None:
 
 def test_the_average_of_the_weights_in_closed_form() -> None:
     """`d^k w_0 + (1 - d) sum_i d^(k - i) w_i`."""
-    decay, one = 0.8, learner(plain(1), ema=0.8)
+    decay, one = 0.8, learner(plain(1), ema=0.8, ema_warmup=False)
     history = [snapshot(one.module)]
     for seed in range(6):
         one.apply(gradient_of(one, seed))
@@ -92,7 +92,7 @@ def test_the_average_of_the_weights_in_closed_form() -> None:
 
 
 def test_the_average_follows_batch_statistics() -> None:
-    one = learner(normed(1), ema=0.5)
+    one = learner(normed(1), ema=0.5, ema_warmup=False)
     start = snapshot(one.module)["1.running_mean"]
     one.apply(gradient_of(one))
     average = one.evaluated("ema")
