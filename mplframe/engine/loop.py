@@ -17,10 +17,11 @@ from mplframe.contracts.batch import Batch
 from mplframe.contracts.method import Stage, StageContext, StagePlan, TaskContext, TaskPlan
 from mplframe.contracts.watching import Record, Tracker
 from mplframe.engine.interrupt import Flag, Interrupted, polite_end
-from mplframe.engine.meter import Meter
+from mplframe.engine.meter import Meter, UnusedTerms
 from mplframe.errors import UserError
 from mplframe.inference.judge import Judge
 from mplframe.randomness import rng_state, seed_rng, set_rng_state
+from mplframe.training.network import enough_values
 
 T = TypeVar("T")
 
@@ -217,6 +218,8 @@ class Engine:
         self.flag = flag
         self._since = time.perf_counter()
         self._pace = Pace()
+        self._unused, self._logged = UnusedTerms(), 0
+        self._used: dict[str, float] = {}
 
     def run(self, checkpoint: Mapping[str, Any] | None = None) -> Progress:
         """Run to the end, from a checkpoint where there is one.
@@ -255,11 +258,13 @@ class Engine:
         else:
             self.progress.began_seconds, self.progress.began_images = self._seconds(), self.progress.images
         self._pace.restart(self.progress.images)
+        self._unused, self._used, self._logged = UnusedTerms(), {}, self.progress.step
         accumulate = stage.plan.streams.accumulate
         with closing(self.feed.batches(stage, self.progress.step)) as batches:  # type: ignore[type-var]
             for batch in self._pace.waiting(batches):
                 placed = [self.backend.place(part) for part in batch.split(accumulate)]
-                self.meter.add(live.step(placed, self.progress.step))
+                with enough_values(stage.name):
+                    self.meter.add(live.step(placed, self.progress.step))
                 self.backend.mark_step()
                 self._advance(stage)
                 self._when_due(stage, live)
@@ -288,7 +293,9 @@ class Engine:
     def _when_due(self, stage: RunStage, live: Stage) -> None:
         step, steps = self.progress.step, stage.plan.steps
         if Every.due(self.every.log, step, steps):
-            self._log(stage, "train", self.meter.means(step), self._timing())
+            means = self.meter.means(step)
+            self._log(stage, "train", means, self._timing())
+            self._watch_thresholds(means, step)
         best = False
         if Every.due(self.every.evaluate, step, steps):
             self.meter.check(step)
@@ -298,6 +305,14 @@ class Engine:
             self.backend.on_main(lambda: self.keep_artifacts(stage, artifacts))
         if best or Every.due(self.every.save, step, steps):
             self._save(stage, live, best=best)
+
+    def _watch_thresholds(self, means: Mapping[str, float], step: int) -> None:
+        self._used |= {name: share for name, share in means.items() if name.endswith("_used")}
+        window = step - self._logged if step > self._logged else step
+        self._logged = step
+        for text in self._unused.look(means, step, window=window):
+            for tracker in self.trackers:
+                tracker.message(text)
 
     def _evaluate(self, stage: RunStage, live: Stage) -> bool:
         """Evaluate every network of the stage; whether the one that the run is for is the best so far."""
@@ -311,6 +326,7 @@ class Engine:
                 "samples": self.judge.samples,
                 "seconds": self._seconds() - self.progress.began_seconds,
                 "images": self.progress.images - self.progress.began_images,
+                **({"used": self._used} if self._used else {}),
             }
         return best
 

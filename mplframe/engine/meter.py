@@ -64,6 +64,40 @@ class Meter:
         self._values = {name: list(values) for name, values in state.items()}
 
 
+UNUSED_SHARE, UNUSED_STEPS = 0.01, 200
+"""A term that uses a smaller share of its samples for so many steps is told of."""
+
+
+class UnusedTerms:
+    """Watches the thresholds of losses: which terms have used hardly a sample for long.
+
+    Metrics named `ROLE/LOSS_used` are the share of samples that got over a loss's threshold.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[str, int] = {}
+        self._told: set[str] = set()
+
+    def look(self, means: Mapping[str, float], step: int, *, window: int) -> list[str]:
+        """What to say of the means of the window of steps that ends with `step`; each term is told of once a stage."""
+        said = []
+        for name, share in means.items():
+            if not name.endswith("_used"):
+                continue
+            if share >= UNUSED_SHARE:
+                self._since.pop(name, None)
+                continue
+            since = self._since.setdefault(name, step - window)
+            if step - since >= UNUSED_STEPS and name not in self._told:
+                self._told.add(name)
+                said.append(
+                    f"{name.removesuffix('_used')} used {share:.1%} of its samples in the {step - since} steps to "
+                    f"{step}: hardly one gets over its threshold, so that the term teaches nothing. Lower `threshold`, "
+                    "train longer, take label smoothing out, or choose `uda` without a threshold"
+                )
+        return said
+
+
 def _parts(value: Tensor) -> Sequence[Tensor]:
     """A mean by itself, or the two sums whose quotient a metric is; each is averaged over processes."""
     return (value,) if value.ndim == 0 else value.unbind()

@@ -74,6 +74,8 @@ class Rehearsals:
 
         try:
             return rehearse(stage, context, self.spec, variant, self.results)
+        except UserError:
+            raise
         except Exception as error:
             # A stage may do anything that a device can do, a third party's more than ours: only the plan suffers.
             return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -23,6 +23,7 @@ from mplframe.contracts.batch import Batch, Samples, Tensors
 from mplframe.contracts.method import StageContext, StagePlan
 from mplframe.planning.meta import Allocations, Results, Timeline, kind_of
 from mplframe.planning.probe import total_bytes
+from mplframe.training.network import enough_values
 
 Precision = Literal["fp32", "bf16"]
 UNIT = 211
@@ -175,6 +176,7 @@ def rehearse(
         results: of operations, from earlier rehearsals.
 
     Raises:
+        UserError: a batch norm would see one value a channel.
         Exception: whatever the stage raises that can't run on the meta device.
     """
     backend = Rehearsal(variant)
@@ -183,8 +185,9 @@ def rehearse(
         batch = _batch(plan, spec, UNIT)
         with seen:
             live = plan.build(context(backend))
-            # The first step is for the optimizer's state alone: one micro-batch does.
-            live.step([batch], 0)
+            # The first step is for the optimizer's state, and to see that a micro-batch of the real size works.
+            with enough_values(plan.name):
+                live.step([_batch(plan, spec, 1)], 0)
             seen.restart()
             live.step([batch] * variant.parts, 0)
     return Footprint(seen.timeline(), input=plan.streams.accumulate * _bytes(batch) // UNIT, unit=backend.unit)

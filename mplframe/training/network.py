@@ -72,3 +72,25 @@ def frozen_statistics(module: nn.Module) -> Iterator[None]:
         for norm, (mean, var) in zip(norms, running, strict=True):
             norm.track_running_stats = True
             norm.running_mean, norm.running_var = mean, var
+
+
+@contextmanager
+def enough_values(stage: str) -> Iterator[None]:
+    """A block in which a norm may be given one value a channel, which has no variance.
+
+    Args:
+        stage: whose step it is, for the error.
+
+    Raises:
+        UserError: says what to change.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise UserError(
+            f"{stage}: a batch norm sees one value a channel, since a micro-batch has one sample there and the network "
+            "reduces it to one pixel. Use larger batches or a smaller `accumulate` (method.batch), larger images "
+            "(input.size), or a network without batch norms"
+        ) from error

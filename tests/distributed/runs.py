@@ -23,6 +23,8 @@ IN_BLOCKS = {**LEARNER, "network": {"name": "wide_resnet", "depth": 10, "width":
 STEADY_ADAM = {"name": "adam", "lr": 0.001, "eps": 0.001}
 """Divides no gradient by a size that is rounding."""
 PARTLY_FROZEN = {**IN_BLOCKS, "freeze": ["body.stem.*", "body.groups.0.*"]}
+"""Its norms keep their statistics, so that nothing holds the size of what goes through it: steps are small."""
+CONVOLUTIONS_FROZEN = {**IN_BLOCKS, "freeze": ["body.stem.*", "body.groups.0.*conv?.*"]}
 
 
 def mpl(feedback: Any, accumulate: int, learner: dict[str, Any] = LEARNER, **others: Any) -> dict[str, Any]:
@@ -36,7 +38,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "dot",
         1,
         teacher={**LEARNER, "optimizer": {"name": "rmsprop", "lr": 0.01}},
-        student={**PARTLY_FROZEN, "optimizer": STEADY_ADAM},
+        student={**CONVOLUTIONS_FROZEN, "optimizer": STEADY_ADAM},
         finetune={"steps": 2, "batch": 8, "optimizer": {"name": "lars", "lr": 1.0}, "ema": 0.9},
     ),
     "cosine": mpl({"name": "baseline", "inner": "cosine"}, 2),
@@ -51,7 +53,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "name": "uda",
         "steps": 5,
         "batch": {"labeled": 12, "unlabeled": 20, "accumulate": 2},
-        "student": LEARNER,
+        "student": {**PARTLY_FROZEN, "optimizer": {"name": "sgd", "lr": 0.01}},
         "losses": ["annealed", {"name": "fixmatch", "threshold": 0.2}],
     },
     "noisy_student": {

@@ -5,7 +5,7 @@ import torch
 
 from mplframe.backends.single import Single
 from mplframe.contracts.batch import Metrics
-from mplframe.engine.meter import Meter
+from mplframe.engine.meter import Meter, UnusedTerms
 from mplframe.errors import RunError
 
 
@@ -83,3 +83,24 @@ def test_sums_of_many_values_stay_exact() -> None:
     for _ in range(1000):
         one.add({"a": torch.tensor(0.1, dtype=torch.float64)})
     assert one.means(1000)["a"] == 0.1
+
+
+def test_a_term_that_uses_nothing_for_long_is_told_of_once() -> None:
+    watched = UnusedTerms()
+    assert watched.look({"student/fixmatch_used": 0.0, "student/loss": 0.0}, 100, window=100) == []
+    (said,) = watched.look({"student/fixmatch_used": 0.0}, 200, window=100)
+    assert said.startswith("student/fixmatch used 0.0% of its samples in the 200 steps to 200")
+    assert watched.look({"student/fixmatch_used": 0.0}, 300, window=100) == []
+
+
+def test_a_term_that_is_used_in_between_is_not_told_of() -> None:
+    watched = UnusedTerms()
+    for step, share in ((150, 0.0), (300, 0.02), (450, 0.0)):
+        assert watched.look({"teacher/uda_used": share}, step, window=150) == []
+
+
+def test_a_quotient_is_that_of_all_steps_samples() -> None:
+    meter = Meter(Single(Single.Config(device="cpu")))
+    meter.add({"label_agreement": torch.tensor([0.25, 0.5])})
+    meter.add({"label_agreement": torch.tensor([0.0, 0.0])})
+    assert meter.means(2) == {"label_agreement": 0.5}

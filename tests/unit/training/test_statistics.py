@@ -5,7 +5,8 @@ import torch
 from learner_support import batch, equal, normed, snapshot
 from torch import nn
 
-from mplframe.training.network import frozen_statistics
+from mplframe.errors import UserError
+from mplframe.training.network import enough_values, frozen_statistics
 
 IMAGES = batch().labeled.weak
 
@@ -66,3 +67,12 @@ def test_every_norm_with_running_statistics_is_frozen(norm: nn.Module) -> None:
     with frozen_statistics(norm):
         norm(IMAGES)
     assert equal(snapshot(norm), before)
+
+
+def test_one_value_a_channel_is_the_users_to_change() -> None:
+    norm = nn.BatchNorm2d(3)
+    said = r"teacher: a batch norm sees one value a channel.*accumulate"
+    with pytest.raises(UserError, match=said), enough_values("teacher"):
+        norm(torch.zeros(1, 3, 1, 1))
+    with pytest.raises(ValueError, match="another"), enough_values("teacher"):
+        raise ValueError("another")
