@@ -13,6 +13,7 @@ from mplframe.config.resolve import resolve
 from mplframe.contracts.data import DatasetSource, Split
 from mplframe.data.readers.files import unlabeled_folder
 from mplframe.data.readers.split import ReaderSplit
+from mplframe.data.shards.listing import inside
 from mplframe.data.shards.members import ANY_CLASS
 from mplframe.data.shards.source import WebDataset
 from mplframe.errors import DataError, UserError
@@ -35,7 +36,7 @@ def open_images(
     path = Path(where)
     if path.is_dir() and not any(path.glob("*.tar")):
         return ReaderSplit(unlabeled_folder(path))
-    url = str(path / "*.tar") if path.is_dir() else where
+    url = inside(path, "*.tar") if path.is_dir() else where
     config = WebDataset.Config(unlabeled=url, classes=list(classes), tag_key=tag_key, tag_classes=tag_classes)
     split = WebDataset(config).split("unlabeled")
     assert split is not None
@@ -71,5 +72,5 @@ def _packed(folder: Path) -> WebDataset.Config:
             "`mplframe data pack`, a config file, or the URL of shards"
         )
     classes = folder / "classes.txt"
-    urls: dict[str, Any] = {name: str(folder / f"{name}-*.tar") for name in names}
+    urls: dict[str, Any] = {name: inside(folder, f"{name}-*.tar") for name in names}
     return WebDataset.Config(**urls, classes=str(classes) if classes.exists() else ANY_CLASS)

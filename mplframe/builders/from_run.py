@@ -19,6 +19,7 @@ from mplframe.config.base import ComponentConfig
 from mplframe.contracts.architecture import Architecture, ImageSpec
 from mplframe.contracts.method import Plan, PlannedNetwork, StagePlan
 from mplframe.errors import CheckpointError, UserError, nearest
+from mplframe.io.files import expanded
 
 BODY = "body."
 """What the names of an architecture's own tensors begin with in an artifact."""
@@ -68,7 +69,7 @@ def finished_network(run: str, role: str | None, make: Maker, *, trust: bool = F
         CheckpointError: it isn't a run folder, the run hasn't finished, or its config isn't valid here.
         UserError: the run left no network of that role, or its settings lead elsewhere and aren't trusted.
     """
-    folder = _finished(Path(run).expanduser())
+    folder = _finished(expanded(str(run)))
     stored = StoredConfig(folder, make, trust=trust)
     stored.check("method", "baselines")
     config = stored.config

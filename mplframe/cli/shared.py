@@ -49,6 +49,6 @@ def answer(data: Any, as_json: bool, text: Callable[[], Any]) -> None:
         return
     from rich.console import Console
 
-    console = Console()
+    console = Console(markup=False, emoji=False)
     # A pipe has no width of its own: nothing there needs wrapping.
-    (console if console.is_terminal else Console(width=200)).print(shown)
+    (console if console.is_terminal else Console(width=200, markup=False, emoji=False)).print(shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -249,6 +250,10 @@ def plugins_doctor(as_json: JsonOption = False) -> None:
 
 def main() -> None:
     """The console script: user errors end with exit code 2 and one message, failures of a run with 1."""
+    for stream in (sys.stdout, sys.stderr):
+        # Names that aren't UTF-8, and what the terminal can't show, are printed as escapes.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except MplframeError as error:

@@ -13,7 +13,7 @@ from typing import TypeVar, final
 from mplframe.contracts.batch import UNKNOWN
 from mplframe.contracts.data import Clips, Damage, Media, Sample, Split
 from mplframe.errors import DamageError, DataError, writing
-from mplframe.io.files import write_atomic
+from mplframe.io.files import lines_of, write_atomic
 
 T = TypeVar("T")
 
@@ -218,7 +218,7 @@ def _line(entry: tuple[str, Damage]) -> str:
 
 
 def _listed(file: Path) -> Iterator[tuple[str, Damage]]:
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in lines_of(file.read_text(encoding="utf-8")):
         try:
             said = json.loads(line)
             yield said["split"], Damage(said["key"], said["where"], said["reason"])

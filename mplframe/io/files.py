@@ -177,6 +177,17 @@ def json_text(data: Any, *, indent: int | None = None) -> str:
     return json.dumps(_finite(data), indent=indent, allow_nan=False)
 
 
+def lines_of(text: str) -> list[str]:
+    """Lines without their ends. Unlike of `str.splitlines`, U+2028, U+0085 and the like are characters in a line."""
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return lines[:-1] if not lines[-1] else lines
+
+
+def readable(name: str) -> str:
+    """A file's name as text that is valid UTF-8: bytes that aren't become escapes, `caf\\xe9.png`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def _finite(data: Any) -> Any:
     if isinstance(data, float):
         return data if math.isfinite(data) else None
@@ -188,7 +199,26 @@ def _finite(data: Any) -> Any:
 
 
 def cache_folder(given: str | None = None) -> Path:
-    """Where copies and indexes lie: `given`, else `MPLFRAME_CACHE`, else `mplframe` in the XDG cache folder."""
+    """Where copies and indexes lie: `given`, else `MPLFRAME_CACHE`, else `mplframe` in the XDG cache folder.
+
+    Raises:
+        UserError: it would lie in the home folder, and this user has none.
+    """
     if given or os.environ.get("MPLFRAME_CACHE"):
-        return Path(given or os.environ["MPLFRAME_CACHE"]).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mplframe"
+        return expanded(given or os.environ["MPLFRAME_CACHE"])
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "mplframe"
+
+
+def expanded(path: str) -> Path:
+    """The path, with `~` for the home folder.
+
+    Raises:
+        UserError: nobody knows a home folder, as in a container whose user is in no passwd file.
+    """
+    try:
+        return Path(path).expanduser()
+    except (RuntimeError, KeyError) as error:
+        raise UserError(
+            f"{path} lies in the home folder, but this user has none ({error}); set HOME, or set MPLFRAME_CACHE to a "
+            "folder for copies and indexes"
+        ) from error

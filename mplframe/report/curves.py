@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from mplframe.errors import DataError
+from mplframe.io.files import lines_of
 
 KEYS = ("stage", "step", "total", "split")
 
@@ -64,7 +65,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     """
     if not path.is_file():
         raise DataError(f"there is no {path}; a run writes it when `jsonl` is among its trackers")
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = lines_of(path.read_text(encoding="utf-8"))
     records = []
     for number, line in enumerate(lines, start=1):
         try:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mplframe.errors import ConfigError, DataError
+from mplframe.io.files import lines_of
 from mplframe.io.location import Location, locate
 from mplframe.selection.config import SelectionConfig
 from mplframe.selection.database import Engine
@@ -162,7 +163,7 @@ def load_exclusions(
 def _read(location: Location, name: str) -> Iterator[pa.Table]:
     with location.fs.open(location.path, "rb") as stream:
         if not location.path.endswith(".parquet"):
-            lines = stream.read().decode().splitlines()
+            lines = lines_of(stream.read().decode())
             yield pa.table({"key": pa.array([line for line in lines if line], pa.string())})
             return
         parquet = pq.ParquetFile(stream)

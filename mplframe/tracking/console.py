@@ -39,14 +39,19 @@ class Console(Tracker):
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or self.Config()
-        self._console = RichConsole(stderr=True, highlight=False)
+        self._console = RichConsole(stderr=True, highlight=False, markup=False, emoji=False)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
     def open(self, folder: Path, *, total_steps: int, done: int) -> None:
         if not self._console.is_terminal:
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         self._bar = Progress(*columns, console=self._console, transient=True)
         self._task = self._bar.add_task("steps", total=total_steps, completed=done)
         self._bar.start()

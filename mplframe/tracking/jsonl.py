@@ -9,7 +9,7 @@ from typing import Any, Literal, final
 from mplframe.config.base import ComponentConfig
 from mplframe.contracts.watching import Record, Tracker
 from mplframe.errors import writing
-from mplframe.io.files import json_text, write_atomic
+from mplframe.io.files import json_text, lines_of, write_atomic
 
 FILE = "metrics.jsonl"
 
@@ -51,7 +51,7 @@ class JsonLines(Tracker):
 
 def _kept(path: Path, done: int) -> list[str]:
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in lines_of(path.read_text(encoding="utf-8")):
         try:
             total = json.loads(line)["total"]
         except ValueError:

@@ -110,7 +110,7 @@ def _text(line: Mapping[str, Any]) -> str:
 def _whole_lines(path: Path) -> list[dict[str, Any]]:
     """What the lines of a journal say, without a last one that a killed process has left unfinished."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    return [json.loads(line) for line in text.split("\n")[:-1]]
 
 
 def _remove_others(folder: Path, keep: set[str]) -> None:

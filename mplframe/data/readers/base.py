@@ -28,6 +28,7 @@ class Record:
         extension: of an encoded file, in lower case without the dot; `png` for pixels, which is how they are stored.
         label: the class index, or None where there is none.
         others: content of the files that belong to the image, by extension; never its label.
+        source: path of the file below its folder, as it stands there; empty where it isn't a file.
     """
 
     key: str
@@ -35,6 +36,7 @@ class Record:
     extension: str
     label: int | None
     others: Mapping[str, bytes] = field(default_factory=dict)
+    source: str = ""
 
 
 class Reader(ABC):

@@ -15,6 +15,7 @@ from mplframe.data.decoding.image import decode
 from mplframe.data.decoding.media import SAMPLE_EXTENSIONS
 from mplframe.data.readers.base import Labels, Reader, Record, digest
 from mplframe.errors import DataError, nearest
+from mplframe.io.files import readable
 from mplframe.io.stores import Stores, explained
 
 CONVERTED = frozenset({".gif", ".tif", ".tiff"})
@@ -79,12 +80,14 @@ class FileReader(Reader):
     def read(self, index: int) -> Record:
         place, label = self._files[index], int(self._labels[index])
         name = path_of(place)
-        key = name.relative_to(self._root) if name.is_relative_to(self._root) else name
+        path = name.relative_to(self._root) if name.is_relative_to(self._root) else name
+        source = readable(path.as_posix())
+        key = readable(path.with_suffix("").as_posix())
         known = None if label == UNKNOWN else label
         data, suffix = read_bytes(place), name.suffix.lower()
         if suffix in CONVERTED:
-            return Record(key.with_suffix("").as_posix(), decode(data, str(place)), "png", known)
-        return Record(key.with_suffix("").as_posix(), data, suffix[1:], known)
+            return Record(key, decode(data, source), "png", known, source=source)
+        return Record(key, data, suffix[1:], known, source=source)
 
 
 def is_url(place: Place) -> bool:
@@ -153,7 +156,7 @@ def labeled_folder(root: Path, classes: Sequence[str] | None = None) -> FileRead
             f"{root}: images or videos lie beside the class folders ({loose[0].name} and {len(loose) - 1} more); "
             "move each into the folder of its class"
         )
-    names = tuple(folder.name for folder in folders) if classes is None else tuple(classes)
+    names = tuple(readable(folder.name) for folder in folders) if classes is None else tuple(classes)
     images: list[Path] = []
     labels: list[int] = []
     for folder in folders:
@@ -164,7 +167,7 @@ def labeled_folder(root: Path, classes: Sequence[str] | None = None) -> FileRead
                 f"{folder}: a class without images or videos; add some ({_suffixes()}) or remove the folder"
             )
         images += found
-        labels += [class_index(folder.name, names, str(root))] * len(found)
+        labels += [class_index(readable(folder.name), names, str(root))] * len(found)
         files += below
     return FileReader(root, images, np.asarray(labels, dtype=np.int64), names, _left_out(root, files))
 
@@ -235,7 +238,7 @@ def _left_out(root: Path, files: Sequence[Path]) -> list[str]:
         return []
     return [
         f"{root}: {len(others)} file(s) without an image or video suffix left out, the first is "
-        f"{others[0].relative_to(root)}"
+        f"{readable(str(others[0].relative_to(root)))}"
     ]
 
 

@@ -15,7 +15,9 @@ from mplframe.errors import DamageError
 
 @final
 class ReaderSplit(Split):
-    """A reader's images or videos, decoded; the key of a file is its path with the suffix: `a.jpg` isn't `a.png`.
+    """A reader's images or videos, decoded.
+
+    The key of a file is its path below the folder, as it stands there: `a.JPG` isn't `a.png`.
 
     Args:
         reader: where they come from.
@@ -60,4 +62,6 @@ def _label(record: Record) -> int:
 
 
 def _name(record: Record) -> str:
+    if record.source:
+        return record.source
     return f"{record.key}.{record.extension}" if isinstance(record.payload, bytes) else record.key

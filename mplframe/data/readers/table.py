@@ -14,6 +14,7 @@ from mplframe.contracts.batch import UNKNOWN
 from mplframe.data.readers.base import Labels
 from mplframe.data.readers.files import FileReader, Place, class_index, is_sample, is_url, read_bytes
 from mplframe.errors import DataError, nearest
+from mplframe.io.files import lines_of
 
 PATHS = ("path", "file_name", "url")
 """Columns that name an image file; Hugging Face's word is `file_name`."""
@@ -150,7 +151,7 @@ def _csv_rows(place: Place, text: str, label: str | None) -> list[Row]:
 
 
 def _json_rows(place: Place, text: str, label: str | None) -> list[Row]:
-    objects = [(f"line {i}", _object(place, i, line)) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
+    objects = [(f"line {i}", _object(place, i, line)) for i, line in enumerate(lines_of(text), 1) if line.strip()]
     columns = list(dict.fromkeys(name for _, row in objects for name in row))
     path, known = path_column(place, columns), label_column(place, columns, label)
     return [Row(line, str(row.get(path) or ""), as_text(row.get(known)) if known else "") for line, row in objects]

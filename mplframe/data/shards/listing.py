@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import logging
 import os
@@ -9,10 +10,12 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from braceexpand import braceexpand
 
 from mplframe.errors import DataError
+from mplframe.io.files import lines_of
 from mplframe.io.stores import Info, Stores, explained
 from mplframe.io.threads import over_shards
 
@@ -78,6 +81,12 @@ def describe(url: str, stores: Stores) -> Info:
         return Info(found.st_size, str(found.st_mtime_ns))
 
 
+def inside(folder: Path | str, pattern: str) -> str:
+    """The pattern below a folder; what the folder's own name has of `[`, `*`, `?`, braces is no pattern."""
+    literal = glob.escape(str(folder)).replace("\\", "\\\\").replace("{", "\\{").replace("}", "\\}")
+    return f"{literal}/{pattern}"
+
+
 def expand(urls: str | Sequence[str], stores: Stores) -> dict[str, Info | None]:
     """All shards that some URLs stand for, with what a listing has already told of them.
 
@@ -128,7 +137,7 @@ def _lines(url: str, stores: Stores) -> Iterator[str]:
     with explained(url):
         text = stores.read(url).decode("utf-8-sig")
     folder = url.partition("?")[0].rpartition("/")[0]
-    lines = [line.strip() for line in text.splitlines()]
+    lines = [line.strip() for line in lines_of(text)]
     for line in lines:
         if line and not line.startswith("#"):
             for target in _spelled(line):
@@ -143,6 +152,8 @@ def _matches(url: str, stores: Stores) -> list[tuple[str, Info | None]]:
     magic = "*[" if url.startswith("http") else "*?["
     if not any(sign in url for sign in magic):
         return [(url, None)]
+    if "://" not in url and "::" not in url and Path(url).is_file():
+        return [(url, None)]  # a file's own name, whatever signs are in it
     with explained(url):
         found = stores.glob(url)
     if not found:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from mplframe.contracts.batch import UNKNOWN
 from mplframe.errors import DamageError, DataError
+from mplframe.io.files import lines_of
 from mplframe.io.stores import Stores, explained
 
 LABEL_EXTENSIONS = ("cls", "json")
@@ -46,7 +47,7 @@ def _read_names(url: str, storage_options: Mapping[str, Any] | None) -> list[str
     with explained(f"data.classes: {url}"):
         text = Stores(storage_options).read(url).decode("utf-8-sig")
     if not text.lstrip().startswith("["):
-        return [line.strip() for line in text.splitlines() if line.strip()]
+        return [line.strip() for line in lines_of(text) if line.strip()]
     try:
         names = json.loads(text)
     except json.JSONDecodeError as error:

@@ -23,6 +23,7 @@ from mplframe.data.decoding.video import VIDEO_EXTENSIONS
 from mplframe.data.packing.writer import Members, ShardLimits, ShardWriter, encode_png, sample_key
 from mplframe.data.readers.arrays import check_images
 from mplframe.data.shards.index_files import write_index
+from mplframe.data.shards.listing import inside
 from mplframe.data.shards.members import LABEL_EXTENSIONS
 from mplframe.data.shards.source import WebDataset
 from mplframe.errors import DataError, MplframeError, UserError, nearest
@@ -171,7 +172,7 @@ class Pipeline(DatasetSource):
             if name not in self._sources:
                 folder = materialised(path, self._config.version, cache_folder(self._config.cache))
                 settings: dict[str, Any] = {
-                    name: str(folder / "*.tar"),
+                    name: inside(folder, "*.tar"),
                     "classes": self._config.classes,
                     "cache": self._config.cache,
                     "memory_mb": self._config.memory_mb,

@@ -16,6 +16,7 @@ from mplframe.data.packing.choice import Indices, rest, stratified
 from mplframe.data.packing.packing import FORMAT_VERSION, MARKER, pack_splits
 from mplframe.data.packing.partition import Parts
 from mplframe.data.readers.base import Reader, Subset
+from mplframe.data.shards.listing import inside
 from mplframe.data.shards.source import WebDataset
 from mplframe.io.files import cache_folder
 from mplframe.io.output import writing
@@ -83,7 +84,7 @@ class SelfPacked(DatasetSource):
 
     def _open(self) -> WebDataset:
         shards = {
-            split: str(self._folder / f"{split}-*.tar")
+            split: inside(self._folder, f"{split}-*.tar")
             for split in ("labeled", "unlabeled", "test")
             if any(self._folder.glob(f"{split}-*.tar"))
         }

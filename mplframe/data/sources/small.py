@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Literal, final
 
 import numpy as np
@@ -19,6 +18,7 @@ from mplframe.data.readers.arrays import ArrayReader, idx_file, idx_folder
 from mplframe.data.readers.base import Labels, Reader, Record, Subset, digest
 from mplframe.data.sources.self_packed import SelfPacked, three_way
 from mplframe.errors import DataError, optional
+from mplframe.io.files import expanded
 
 DIGITS = tuple(str(digit) for digit in range(10))
 FASHION = (
@@ -122,7 +122,7 @@ def fashion_parts(config: FashionMNIST.Config) -> Parts:
     Raises:
         DataError: the files aren't there or are damaged, or more are asked for than there are.
     """
-    root = Path(config.root).expanduser()
+    root = expanded(config.root)
     try:
         idx_file(root, "train", "images")
     except DataError as error:
