@@ -24,6 +24,7 @@ data:
   test: '{root}/test.tar'
   classes: {classes}
 input: {{size: 8, channels: 1}}
+evaluation: {{exclude_copies: false}}  # the shards here hold the same images
 method:
   name: mpl
   steps: 4
