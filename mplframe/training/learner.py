@@ -63,13 +63,7 @@ class Average:
             else:
                 own.copy_(new)
         for kept, given in kinds.values():
-            if kept[0].device.type == "xla" and self._warmup:
-                # A number in the graph would compile a program for each of its values.
-                share = torch.tensor(1.0 - decay, dtype=kept[0].dtype).to(kept[0].device)
-                for own, new in zip(kept, given, strict=True):
-                    own.add_(share.to(own.dtype) * (new - own))
-            else:
-                torch._foreach_lerp_(kept, given, weight=1.0 - decay)
+            torch._foreach_lerp_(kept, given, weight=1.0 - decay)
 
 
 KNOWN_LOOKAHEADS: tuple[type[Lookahead], ...] = (
