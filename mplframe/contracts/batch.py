@@ -12,8 +12,9 @@ from torch import Tensor
 
 Tensors = tuple[torch.Tensor, ...]
 Metrics = dict[str, torch.Tensor]
-"""Tensors on the device, by name: 0-d, a mean over samples; or [2], two sums over samples whose quotient is the metric.
-Both are averaged over micro-batches and processes as they are, before a quotient is taken."""
+"""0-d tensors on the device, by name: means over samples, which are averaged over micro-batches and processes. Where
+`NAME_of` follows `NAME`, the metric NAME is the quotient of the two, taken when both have been averaged."""
+QUOTIENT = "_of"
 
 UNKNOWN = -1
 """The label of a sample whose class isn't known."""

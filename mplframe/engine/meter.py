@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import pstdev
 
 from torch import Tensor
 
 from mplframe.contracts.backend import Backend
-from mplframe.contracts.batch import Metrics
+from mplframe.contracts.batch import QUOTIENT, Metrics
 from mplframe.errors import RunError
 
 
@@ -31,9 +31,11 @@ class Meter:
         Raises:
             RunError: one isn't; names it and says what to try.
         """
-        fetched = iter(self._backend.fetch([part for _, value in self._pending for part in _parts(value)]))
-        for name, parts in [(name, [next(fetched) for _ in _parts(value)]) for name, value in self._pending]:
-            value = parts[0] if len(parts) == 1 else parts[0] / parts[1] if parts[1] else math.nan
+        fetched = self._backend.fetch([value for _, value in self._pending])
+        for (name, _), value in zip(self._pending, fetched, strict=True):
+            if name.endswith(QUOTIENT) and (whole := self._values.get(name.removesuffix(QUOTIENT))):
+                whole[-1] = whole[-1] / value if value else math.nan
+                continue
             if _watched(name) and not math.isfinite(value):
                 raise RunError(
                     f"{name} is {value} by step {step}: training has diverged. Lower the learning rate or the weight "
@@ -96,11 +98,6 @@ class UnusedTerms:
                     "train longer, take label smoothing out, or choose `uda` without a threshold"
                 )
         return said
-
-
-def _parts(value: Tensor) -> Sequence[Tensor]:
-    """A mean by itself, or the two sums whose quotient a metric is; each is averaged over processes."""
-    return (value,) if value.ndim == 0 else value.unbind()
 
 
 def _watched(name: str) -> bool:

@@ -192,9 +192,6 @@ def _learned(backend: Backend, estimator: Callable[[], FeedbackEstimator], world
         batches = problem.shares(step, parts=1 + step % 2, processes=world)
         found = {name: value for name, value in stage.step(batches, step).items() if not name.endswith(OWN)}
         backend.mark_step()
-        found = {
-            f"{name} {i}": part for name, value in found.items() for i, part in enumerate(value.reshape(-1).unbind())
-        }
         values = backend.fetch(list(found.values()))
         metrics |= {f"{name} of step {step}": value for name, value in zip(found, values, strict=True)}
     weights = {path: leaf for path, leaf in flat(stored(backend.host(stage.state_dict()))) if isinstance(leaf, Tensor)}

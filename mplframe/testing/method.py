@@ -131,7 +131,7 @@ def _check_metrics(plan: StagePlan, metrics: Metrics) -> set[str]:
     assert metrics, f"{plan.name}: a step gives no metrics"
     for name, value in metrics.items():
         assert isinstance(value, Tensor), f"{plan.name}: {name} is {type(value).__name__}; metrics stay on the device"
-        assert value.shape in ((), (2,)), f"{plan.name}: {name} is {list(value.shape)}, neither [] nor a quotient's [2]"
+        assert value.shape == (), f"{plan.name}: {name} is {list(value.shape)}, not []"
         assert not value.requires_grad, f"{plan.name}: {name} holds on to its graph; detach it"
     return set(metrics)
 

@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from mplframe.contracts.batch import QUOTIENT, Metrics
+
 View = Literal["weak", "strong"]
 TeacherView = Literal["weak", "strong", "assigned"]
 
@@ -48,17 +50,20 @@ class Labeling:
         return sample(logits, noise) if self.kind == "sampled" else logits.argmax(-1)
 
 
-def agreement(labels: Tensor, truth: Tensor | None) -> Tensor | None:
-    """[2] how many labels equal the truth, and for how many it is known, per sample; None without any truth.
+def agreement(labels: Tensor, truth: Tensor | None) -> Metrics:
+    """The quotient of the labels that equal the truth by those whose truth is known; nothing without any truth.
 
     Of soft labels the most probable class counts.
     """
     if truth is None:
-        return None
+        return {}
     if labels.is_floating_point():
         labels = labels.argmax(-1)
     known = truth >= 0
-    return torch.stack([((labels == truth) & known).float().mean(), known.float().mean()])
+    return {
+        "label_agreement": ((labels == truth) & known).float().mean(),
+        f"label_agreement{QUOTIENT}": known.float().mean(),
+    }
 
 
 def entropy(probabilities: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from typing import Any, final
 
@@ -49,8 +49,13 @@ class Average:
         self._warmup = warmup
 
     @torch.no_grad()
-    def update(self, module: nn.Module) -> None:
-        """Follow the network."""
+    def update(self, module: nn.Module, rate: Callable[[float], float] = float) -> None:
+        """Follow the network.
+
+        Args:
+            module: the network.
+            rate: see `Backend.rate`; for the share of the network in the average.
+        """
         decay = min(self._decay, (1 + self.updates) / (10 + self.updates)) if self._warmup else self._decay
         self.updates += 1
         kinds: dict[type, tuple[list[Tensor], list[Tensor]]] = {}
@@ -63,7 +68,12 @@ class Average:
             else:
                 own.copy_(new)
         for kept, given in kinds.values():
-            torch._foreach_lerp_(kept, given, weight=1.0 - decay)
+            if kept[0].device.type == "xla":
+                # A weight of lerp is a constant of the program, which would be compiled anew for each; an alpha isn't.
+                for own, new in zip(kept, given, strict=True):
+                    own.add_(new - own, alpha=rate(1.0 - decay))
+            else:
+                torch._foreach_lerp_(kept, given, weight=1.0 - decay)
 
 
 KNOWN_LOOKAHEADS: tuple[type[Lookahead], ...] = (
@@ -195,7 +205,7 @@ class Learner:
         self.optimizer.step()
         self._clear()
         if self.ema is not None:
-            self.ema.update(self.module)
+            self.ema.update(self.module, self.backend.rate)
 
     def start_from(self, weights: Mapping[str, Any]) -> None:
         """Begin with these weights of the network, as of its `state_dict`; the average begins there too."""

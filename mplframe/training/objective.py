@@ -232,7 +232,7 @@ def mean_metrics(parts: Sequence[Metrics]) -> Metrics:
     """The mean of each metric over micro-batches of equal size; both parts of a quotient are averaged."""
     if len(parts) == 1:
         return dict(parts[0])
-    return {name: torch.stack([part[name] for part in parts]).mean(0) for name in parts[0]} if parts else {}
+    return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]} if parts else {}
 
 
 def prefixed(prefix: str, metrics: Metrics) -> Metrics:

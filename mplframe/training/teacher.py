@@ -196,10 +196,7 @@ class NetworkTeacher(Teacher):
         if "labeled" in seen.logits:
             metrics["accuracy"] = accuracy(seen.logits["labeled"], batch.labeled.labels)
         metrics["label_entropy"] = entropy(pseudo.probabilities)
-        agrees = agreement(pseudo.labels, batch.unlabeled.labels)
-        if agrees is not None:
-            metrics["label_agreement"] = agrees
-        return loss, metrics
+        return loss, metrics | agreement(pseudo.labels, batch.unlabeled.labels)
 
 
 def _portions(feedback: Feedback | None, sizes: Sequence[int]) -> Sequence[Feedback | None]:
@@ -296,8 +293,4 @@ def _described(batch: Batch, pseudo: PseudoLabels) -> Metrics:
     counts = pseudo.labels.sum(-1) > 0
     found = {"label_entropy": entropy(pseudo.probabilities), "label_share": counts.float().mean()}
     truth = None if batch.unlabeled is None else batch.unlabeled.labels
-    if truth is not None:
-        agrees = agreement(pseudo.labels, torch.where(counts, truth, UNKNOWN))
-        assert agrees is not None
-        found["label_agreement"] = agrees
-    return found
+    return found | agreement(pseudo.labels, None if truth is None else torch.where(counts, truth, UNKNOWN))

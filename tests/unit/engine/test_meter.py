@@ -101,6 +101,6 @@ def test_a_term_that_is_used_in_between_is_not_told_of() -> None:
 
 def test_a_quotient_is_that_of_all_steps_samples() -> None:
     meter = Meter(Single(Single.Config(device="cpu")))
-    meter.add({"label_agreement": torch.tensor([0.25, 0.5])})
-    meter.add({"label_agreement": torch.tensor([0.0, 0.0])})
+    meter.add({"label_agreement": torch.tensor(0.25), "label_agreement_of": torch.tensor(0.5)})
+    meter.add({"label_agreement": torch.tensor(0.0), "label_agreement_of": torch.tensor(0.0)})
     assert meter.means(2) == {"label_agreement": 0.5}

@@ -118,10 +118,12 @@ def test_agreement_is_that_of_the_labels_that_count(name: str) -> None:
     told = Batch(fed.labeled, Samples(fed.unlabeled.weak, fed.unlabeled.strong, wrong_elsewhere))
     teacher = frozen(threshold=threshold)
     metrics = teacher.learn([told], teacher.label([told], 0), None, 0)
-    right, known = metrics["label_agreement"].tolist()
+    right, known = float(metrics["label_agreement"]), float(metrics["label_agreement_of"])
     assert (right / known if known else math.nan) == expected
     assert float(metrics["label_share"]) == pytest.approx(float(counts.double().mean()))
-    assert {"label_agreement"} == metrics.keys() - teacher.learn([fed], teacher.label([fed], 0), None, 0).keys()
+    assert {"label_agreement", "label_agreement_of"} == metrics.keys() - teacher.learn(
+        [fed], teacher.label([fed], 0), None, 0
+    ).keys()
 
 
 def test_micro_batches_are_labeled_one_by_one() -> None:

@@ -64,11 +64,11 @@ def test_a_teachers_step_is_that_of_the_whole_batch(parts: int) -> None:
         metrics = values(one.learn(cut, one.label(cut, 2), None, 2))
         found.append((metrics, snapshot(one.module)))
     (whole, weights), (cut_up, others) = found
-    right, of = whole["label_agreement"]
+    (right,), (of,) = whole["label_agreement"], whole["label_agreement_of"]
     assert of == pytest.approx(4 / 16)
     assert right <= of
     # Labels are drawn micro-batch by micro-batch, so which are right differs; how many are known doesn't.
-    assert cut_up["label_agreement"][1] == pytest.approx(of)
+    assert cut_up["label_agreement_of"] == pytest.approx([of])
     for key in whole.keys() - {"label_agreement"}:
         assert cut_up[key] == pytest.approx(whole[key], rel=1e-6), key
     for key, weight in weights.items():
