@@ -142,7 +142,7 @@ def _deep_png(data: bytes | memoryview) -> Pixels:
     deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if deep is None or deep.dtype != np.uint16:
         raise ValueError("its 16 bits a channel can't be decoded")
-    flat = _rounded(deep if deep.ndim == 3 else deep[:, :, None])
+    flat = _rounded((deep if deep.ndim == 3 else deep[:, :, None]).astype(np.uint16, copy=False))
     if flat.shape[2] == 4:
         flat = _on_white(flat[:, :, :3], flat[:, :, 3:])
     if grey:
